@@ -1,0 +1,5 @@
+"""Noise2Noise denoising: `from Miniproject_1 import Model`, and `python -m Miniproject_1 --help`."""
+
+from .model import Model
+
+__all__ = ["Model"]

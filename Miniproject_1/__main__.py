@@ -1,0 +1,207 @@
+"""The command line: `python -m Miniproject_1 data|train|denoise`; each takes --help."""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .model import Model
+from .others import images
+from .others.pixelate import build, check_writable, image_files, load_tensors
+
+DATA_HELP = """examples:
+  python -m Miniproject_1 data                         50,000 pairs of generated scenes, into data/
+  python -m Miniproject_1 data --photos ~/Pictures     ... of crops of the photos in this folder, and below it
+
+DIR/train_data.pkl holds (noisy, noisy), DIR/val_data.pkl (noisy, clean), as N x 3 x 32 x 32 uint8.
+"""
+TRAIN_HELP = """examples:
+  python -m Miniproject_1 train                         on data/train_data.pkl, into model.pth
+  python -m Miniproject_1 train --epochs 30 --minutes 60    30 epochs, or 60 minutes if these end sooner
+  python -m Miniproject_1 train -a first -b second      on your images, two noisy copies of each scene:
+                                                        first/1.png and second/1.png, and so on
+  python -m Miniproject_1 train --from model.pth        goes on from earlier weights
+
+The noise of the two copies has to be independent, with mean zero. The PSNR of each epoch is measured on
+val_data.pkl beside the training data if there is one; otherwise it is estimated on noisy pairs held out of
+training ("est."). FILE gets the weights after each epoch; after Ctrl-C it holds what was reached.
+"""
+DENOISE_HELP = """examples:
+  python -m Miniproject_1 denoise photo.png -o denoised             writes denoised/photo.png
+  python -m Miniproject_1 denoise scans -o denoised --compare       all images in this folder; 1.png also
+                                                                    gives 1-compare.png: noisy | denoised
+  python -m Miniproject_1 denoise *.png -o denoised --model model.pth    with the weights from `train`
+
+Images keep their size, name, format, grey or colour, and alpha channel. Grey ones keep 16 bits, colour ones are
+written with 8. EXIF data and colour profiles are not copied.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 after `error: ...` on stderr, 130 after Ctrl-C."""
+    arguments = _parser().parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        try:
+            return arguments.run(arguments)
+        except (ValueError, TypeError, OSError) as error:
+            return _error(error)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+
+
+def _error(error: Exception) -> int:
+    print("error:", str(error).replace("\n", " "), file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m Miniproject_1", description="Denoise images with a network that saw only noisy ones.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(run, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".",
+                                    epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter)
+        added.set_defaults(run=run)
+        return added
+
+    data = command(_data, "data", "make training data from photos or generated scenes", DATA_HELP)
+    data.add_argument("--photos", metavar="DIR", type=Path, help="folder of photos; default: made-up scenes")
+    data.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("data"), help="default: data")
+    data.add_argument("--pairs", metavar="N", type=int, default=50_000, help="training pairs; default: 50000")
+    data.add_argument("--seed", metavar="S", type=int, default=0, help="default: 0")
+
+    train = command(_train, "train", "train a network on pairs of noisy images", TRAIN_HELP)
+    train.add_argument("-d", "--data", metavar="DATA", type=Path,
+                       help="folder with train_data.pkl, or a .pkl or .pt file of two tensors; default: data")
+    train.add_argument("-a", metavar="DIR", type=Path, help="folder of noisy images, instead of -d")
+    train.add_argument("-b", metavar="DIR", type=Path, help="folder of second copies, under the same names")
+    train.add_argument("--epochs", metavar="N", type=int, default=10, help="passes over the data; default: 10")
+    train.add_argument("--minutes", metavar="M", type=float, help="end within this time; default: no limit")
+    train.add_argument("--seed", metavar="S", type=int, default=0, help="default: 0")
+    train.add_argument("--from", metavar="FILE", type=Path, dest="start",
+                       help="weights to start from; default: random ones")
+    train.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("model.pth"),
+                       help="file for the weights; default: model.pth")
+    train.add_argument("--quiet", action="store_true", help="print no row per epoch")
+
+    denoise = command(_denoise, "denoise", "denoise image files", DENOISE_HELP)
+    denoise.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="image file or folder of them")
+    denoise.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="folder for results")
+    denoise.add_argument("--model", metavar="FILE", type=Path, help="weights; default: bestmodel.pth")
+    denoise.add_argument("--compare", action="store_true", help="also write NAME-compare: noisy | denoised")
+    denoise.add_argument("--no-self-ensemble", dest="self_ensemble", action="store_false",
+                         help="eight times faster, a little less accurate")
+    return parser
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    build(arguments.output, arguments.photos, pairs=arguments.pairs, seed=arguments.seed)
+    print(f"wrote {arguments.output / 'train_data.pkl'} and {arguments.output / 'val_data.pkl'}")
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    if arguments.epochs < 1:
+        raise ValueError(f"--epochs is {arguments.epochs}, expected 1 or more")
+    if arguments.minutes is not None and not arguments.minutes > 0:
+        raise ValueError(f"--minutes is {arguments.minutes:g}, expected more than 0; leave it out for no limit")
+    check_writable(arguments.output)
+    noisy_a, noisy_b, validation = _training_data(arguments)
+    with torch.random.fork_rng(devices=[]):  # initial weights follow --seed, global state stays
+        torch.default_generator.manual_seed(arguments.seed)
+        model = Model()
+    if arguments.start:
+        model.load_pretrained_model(arguments.start)
+    try:
+        model.train(noisy_a, noisy_b, arguments.epochs, validation=validation, seed=arguments.seed,
+                    time_limit=None if arguments.minutes is None else 60 * arguments.minutes,
+                    progress=not arguments.quiet, checkpoint=arguments.output)
+    except KeyboardInterrupt:
+        model.save(arguments.output)
+        print(f"interrupted: wrote the weights reached so far to {arguments.output}", file=sys.stderr)
+        return 130
+    model.save(arguments.output)
+    print(f"wrote {arguments.output}")
+    return 0
+
+
+def _training_data(arguments: argparse.Namespace) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+    """(noisy_a, noisy_b, validation or None) from -d, or from -a and -b."""
+    if arguments.a or arguments.b:
+        if not (arguments.a and arguments.b) or arguments.data:
+            raise ValueError("expected -a and -b together, without -d: two folders of noisy images")
+        return *images.paired(arguments.a, arguments.b), None
+    path = arguments.data or Path("data")
+    if path.is_dir() or not path.suffix:
+        path = path / "train_data.pkl"
+    validation = path.with_name("val_data.pkl")
+    return *load_tensors(path), load_tensors(validation) if validation.exists() else None
+
+
+def _denoise(arguments: argparse.Namespace) -> int:
+    outputs = _outputs(arguments)
+    model = Model()
+    model.load_pretrained_model(arguments.model)
+    code = 0
+    for output, source in outputs.items():
+        try:
+            noisy = images.read(source)
+            colour, alpha = images.split_alpha(noisy)
+            denoised = model.predict(colour[None], self_ensemble=arguments.self_ensemble)[0].cpu()
+            if len(noisy) < 3:
+                denoised = denoised.mean(dim=0, keepdim=True)  # back to grey
+            denoised = torch.cat((denoised, alpha))
+            sixteen_bit = noisy.is_floating_point()
+            images.write(denoised, output, sixteen_bit)
+            if arguments.compare:
+                images.write(torch.cat((noisy, denoised), dim=2), _compare_name(output), sixteen_bit)
+            print(f"{source} -> {output}", flush=True)
+        except (ValueError, OSError) as error:  # one bad image: go on with the others
+            code = _error(error)
+    return code
+
+
+def _outputs(arguments: argparse.Namespace) -> dict[Path, Path]:
+    """{output file: image} for all images asked for; ValueError if one could not be written, or overwrote another."""
+    sources: list[tuple[Path, Path]] = []  # image, its name below the output folder
+    out = arguments.output.resolve()
+    for given in arguments.images:
+        if given.is_dir():
+            earlier = given.resolve() in out.parents  # OUT lies in this folder and may hold results of earlier runs
+            sources += [(file, file.relative_to(given)) for file in image_files(given)
+                        if not (earlier and out in file.resolve().parents)]
+        elif given.is_file():
+            sources.append((given, Path(given.name)))
+        else:
+            raise ValueError(f"{given}: no such file or folder")
+    taken: dict[Path, Path] = {}  # every file that will be written -> the image it comes from
+    outputs = {}
+    for source, name in sources:
+        output = arguments.output / name
+        for written in (output, _compare_name(output)) if arguments.compare else (output,):
+            if written in taken:
+                raise ValueError(f"{source} and {taken[written]} would both be written to {written}; "
+                                 f"rename one, or use different folders")
+            taken[written] = source
+        outputs[output] = source
+    inputs = {source.resolve() for source, _ in sources}
+    for written in taken:
+        if written.resolve() in inputs:
+            raise ValueError(f"{written} would overwrite an input; choose another folder with -o")
+        images.check_suffix(written)
+        check_writable(written)
+    return outputs
+
+
+def _compare_name(output: Path) -> Path:
+    return output.with_stem(f"{output.stem}-compare")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,400 @@
+"""Noise2Noise denoising: a U-Net that learns to remove noise without ever seeing a clean image.
+
+It trains on pairs of noisy copies of one scene whose noise is independent and unbiased, and predicts one copy from the
+other: the noise of the target cannot be predicted, so what it learns is the target's mean, the clean image (J. Lehtinen
+et al., "Noise2Noise: Learning Image Restoration without Clean Data", ICML 2018, section 2).
+
+Reading order: constants, U-Net, augmentation, loss, PSNR, `Model` (train, predict, save, load). Images are
+N x C x H x W with values 0-255 outside this module; the U-Net sees them in [-0.5, 0.5]. Only PyTorch is needed.
+"""
+
+import copy
+import math
+import os
+import time
+import warnings
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# ---------------------------------------------------------------------------------------------- constants
+WIDTHS = (32, 64, 128)  # channels at full, half and quarter resolution
+BLOCKS = 2              # residual blocks per level, down and up
+BATCH = 64              # pairs per step
+RATE = 2e-3             # peak learning rate of AdamW
+WARMUP = 100            # steps of linear warm-up: Adam's second moments are unreliable before
+WEIGHT_DECAY = 1e-4     # AdamW's default is 1e-2; pairs are plenty, so it only keeps weights bounded
+EMA = 0.995             # decay per step of the averaged weights, which are the ones kept
+LOSS_FLOOR = 1e-4       # MSE added inside the logarithm of the loss (-40 dB): flat images must not dominate
+HELD_OUT = 1_000        # about so many pairs, at most 1 in 20, are held out for the clean-free PSNR
+CHECK_EVERY = 50        # steps between two looks at the loss: each one makes a GPU wait
+TILE = 64               # pixels: larger training images are cut into tiles of this side
+COURSE_LIMIT = {"cuda": 540.0, "cpu": 2520.0}  # seconds: 10 and 45 minutes, less a margin for testing
+CORE, HALO = 448, 64    # pixels: `predict` works on squares of 448 with 64 of context, more than the U-Net sees
+CHUNK = 64 * 32 * 32    # pixels in one pass of `predict` (at least one image): fits a CPU's cache
+
+
+# -------------------------------------------------------------------------------------------------- U-Net
+class ResidualBlock(nn.Module):
+    """x + convolution(ReLU(convolution(x))); the last convolution starts at zero, so the block starts as identity."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.kaiming_normal_(self.conv1.weight, nonlinearity="relu")
+        nn.init.zeros_(self.conv1.bias)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(x), inplace=True))
+
+
+class UNet(nn.Module):
+    """Residual U-Net (O. Ronneberger et al., MICCAI 2015) without normalisation, with a linear output.
+
+    N x channels x H x W in and out, any H and W from 1 up. `widths` holds the channels of each level, full resolution
+    first, `blocks` the residual blocks per level on the way down and again on the way up. Skip connections are added.
+    The network predicts the residual, the noise to take away; it starts as the identity.
+    """
+
+    def __init__(self, channels: int = 3, widths: tuple[int, ...] = WIDTHS, blocks: int = BLOCKS):
+        super().__init__()
+        self.arguments = {"channels": channels, "widths": list(widths), "blocks": blocks}
+
+        def level(width: int) -> nn.Sequential:
+            return nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+
+        steps = list(zip(widths[:-1], widths[1:], strict=True))  # (finer, coarser)
+        self.head = nn.Conv2d(channels, widths[0], 3, padding=1)
+        self.encoders = nn.ModuleList(level(width) for width in widths)
+        self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps)
+        self.decoders = nn.ModuleList(level(fine) for fine, _ in steps)
+        self.tail = nn.Conv2d(widths[0], channels, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        multiple = 2 ** len(self.downs)
+        x = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        x = self.head(x)  # N x widths[0] x H x W, H and W now multiples of 2^depth
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=False):
+            x = encoder(x)
+            skips.append(x)
+            x = down(x)  # half the side, more channels
+        x = self.encoders[-1](x)
+        for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
+            x = decoder(up(x) + skips.pop())  # twice the side, fewer channels
+        return image + self.tail(x)[..., :height, :width]
+
+
+# ------------------------------------------------------------------------------------------- augmentation
+def augment(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(source, target) from the pairs (a, b), both N x C x H x W: each pair is turned by one of the eight flips and
+    rotations (the four that keep the shape where H != W), then its copies change places with probability 1/2."""
+    coin = torch.rand(4, len(a), 1, 1, 1, generator=generator, device=a.device, dtype=torch.float32) < 0.5
+    pair = torch.stack((a, b))  # 2 x N x C x H x W: one transform for both copies
+    pair = torch.where(coin[0], pair.flip(-1), pair)
+    pair = torch.where(coin[1], pair.flip(-2), pair)
+    if pair.shape[-1] == pair.shape[-2]:
+        pair = torch.where(coin[2], pair.transpose(-1, -2), pair)
+    a, b = pair
+    return torch.where(coin[3], b, a), torch.where(coin[3], a, b)
+
+
+def tiles(images: Tensor, size: int = TILE) -> Tensor:
+    """N x C x H x W cut into M x C x min(H, size) x min(W, size). The last row and column of tiles lie flush with the
+    border, so nothing is lost and they may overlap their neighbours."""
+    height, width = min(images.shape[-2], size), min(images.shape[-1], size)
+    rows = [*range(0, images.shape[-2] - height, height), images.shape[-2] - height]
+    columns = [*range(0, images.shape[-1] - width, width), images.shape[-1] - width]
+    if len(rows) == len(columns) == 1:
+        return images
+    return torch.cat([images[..., y:y + height, x:x + width] for y in rows for x in columns])
+
+
+# ------------------------------------------------------------------------------------------- loss and PSNR
+def noise2noise_loss(denoised: Tensor, target: Tensor) -> Tensor:
+    """mean over i of log(LOSS_FLOOR + mse_i), mse_i the mean squared error of image i against its noisy target.
+
+    With E[b | a, x] = x (unbiased noise, independent of the source's) E|f(a) - b|^2 = E|f(a) - x|^2 + E|b - x|^2, and
+    the last term does not depend on f: minimising the error against noisy targets minimises it against clean ones
+    (Lehtinen et al. 2018, section 2). The logarithm weights each image by 1 / mse_i, as the score does, which averages
+    decibels. That weight depends on the target, so weakly biases the mean; it is an average over a whole image.
+    """
+    mse = (denoised - target).square().mean(dim=(1, 2, 3))  # N, values in [0, 1]
+    return (mse + LOSS_FLOOR).log().mean()
+
+
+def psnr(denoised: Tensor, clean: Tensor) -> float:
+    """PSNR in dB, averaged over images: mean_i -10 log10(mse_i), peak 1. N x C x H x W tensors, values 0-255."""
+    mse = ((denoised.double() - clean.double()) / 255).square().mean(dim=(1, 2, 3))  # N
+    return -10 * mse.log10().mean().item()
+
+
+def estimate_psnr(denoised_a: Tensor, denoised_b: Tensor, a: Tensor, b: Tensor) -> float:
+    """Pooled PSNR in dB against the clean images, estimated without them: -10 log10(mse), where
+
+        mse = mean (f(a) - b)^2 - 1/2 mean (a - b)^2, averaged with the same in the direction from b to a.
+
+    The identity of `noise2noise_loss`: the second term is the noise of one copy, if both have the same variance.
+    N x C x H x W tensors, values 0-255. Infinite if the estimated error is not positive (too few pixels).
+    """
+    f_a, f_b, a, b = (image.double() / 255 for image in (denoised_a, denoised_b, a, b))
+    against_noisy = ((f_a - b).square().mean() + (f_b - a).square().mean()) / 2
+    mse = (against_noisy - (a - b).square().mean() / 2).item()
+    return -10 * math.log10(mse) if mse > 0 else math.inf
+
+
+# -------------------------------------------------------------------------------------------------- input
+def check_images(images: Tensor, name: str, channels: int) -> None:
+    """TypeError or ValueError unless `images` is N x channels x H x W, not empty, finite, with values 0-255."""
+    if not isinstance(images, Tensor):
+        raise TypeError(f"{name} is a {type(images).__name__}, expected a torch.Tensor; torch.as_tensor converts it")
+    shape = " x ".join(map(str, images.shape)) or "scalar"
+    if images.dim() != 4:
+        raise ValueError(f"{name} is {shape}, expected N x {channels} x H x W; for one image use image.unsqueeze(0)")
+    if images.numel() == 0:
+        raise ValueError(f"{name} is empty ({shape}), expected at least one image of at least one pixel")
+    if images.shape[1] != channels:
+        raise ValueError(f"{name} has {images.shape[1]} channels ({shape}), the network has {channels}; repeat grey "
+                         f"images with .expand(-1, {channels}, -1, -1), or train a Model(channels={images.shape[1]})")
+    if images.dtype == torch.uint8:
+        return
+    if images.is_complex() or images.dtype == torch.bool:
+        raise TypeError(f"{name} has dtype {images.dtype}, expected uint8 or float with values 0-255")
+    low, high = images.min().item(), images.max().item()  # both are NaN if any value is
+    if not math.isfinite(low + high):
+        raise ValueError(f"{name} contains NaN or infinity, expected finite values 0-255; replace these pixels first")
+    if low < 0 or high > 255:
+        raise ValueError(f"{name} has values from {low:g} to {high:g}, expected 0-255; shift, scale or clamp it first")
+    if images.is_floating_point() and 0 < high <= 1:
+        warnings.warn(f"{name} has values from {low:g} to {high:g}, expected 0-255; if it is scaled to [0, 1], "
+                      f"multiply it by 255", stacklevel=3)
+
+
+def check_pair(first: Tensor, second: Tensor, names: tuple[str, str], channels: int) -> None:
+    """`check_images` for both, and ValueError unless their shapes are equal."""
+    check_images(first, names[0], channels)
+    check_images(second, names[1], channels)
+    if first.shape != second.shape:
+        raise ValueError(f"{names[0]} is {tuple(first.shape)} and {names[1]} {tuple(second.shape)}, expected equal "
+                         f"shapes: two copies of the same scenes in the same order")
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware; where it does not, float32 is faster."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # absent before PyTorch 2.6: float32
+    return any(getattr(torch.cpu, check, bool)() for check in checks)
+
+
+# -------------------------------------------------------------------------------------------------- Model
+class Model:
+    """The denoiser: `train` on noisy pairs, `predict` clean images. It uses the GPU if there is one.
+
+    Keywords are the arguments of `UNet`. Initial weights follow the caller's torch.manual_seed. No method changes
+    global state (grad mode, random generators, default dtype, cudnn flags, threads), nor needs a certain grad mode.
+    """
+
+    def __init__(self, **unet):
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.history: list[dict] = []  # of the last `train`: a row per epoch, from 0, the state before it
+        with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU, its generator is put back
+            self._use(UNet(**unet))
+
+    def _use(self, net: UNet) -> None:
+        self.net = net.to(self.device, torch.float32, memory_format=torch.channels_last).requires_grad_(False)
+
+    def _forward(self, net: UNet, images: Tensor) -> Tensor:
+        """Values 0-255 in; float32, about [0, 1], out."""
+        x = images.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last) / 255 - 0.5
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bf16(self.device)):
+            return net(x).float() + 0.5
+
+    @torch.enable_grad()
+    def train(self, noisy_a: Tensor, noisy_b: Tensor, num_epochs: int, *,
+              validation: tuple[Tensor, Tensor] | None = None, time_limit: float | None | str = "course",
+              seed: int = 0, progress: bool = True, checkpoint: str | os.PathLike | None = None) -> None:
+        """Train on pairs of noisy copies, starting from the weights that the model has.
+
+        noisy_a, noisy_b   N x C x H x W, uint8 or float, values 0-255; sides above 64 are cut into tiles
+        num_epochs         passes over the pairs
+        validation         (noisy, clean), to measure the PSNR of each epoch on (per image, no self-ensemble); without
+                           it the PSNR is estimated on pairs held out of training (`estimate_psnr`, marked "est.")
+        time_limit         seconds within which the training ends, annealed; None: unlimited; "course": 9 minutes on a
+                           GPU, 42 on a CPU
+        seed               of shuffling and augmentation
+        progress           print one row per epoch; `history` keeps the rows in any case
+        checkpoint         a file that gets the weights after each epoch, as by `save`
+
+        Interrupted by Ctrl-C, the model holds the averaged weights reached so far. If the loss diverges, training
+        stops with a warning, at the last good weights. Raises TypeError or ValueError on bad input.
+        """
+        start = time.monotonic()
+        channels = self.net.arguments["channels"]
+        check_pair(noisy_a, noisy_b, ("noisy_a", "noisy_b"), channels)
+        if validation is not None:
+            check_pair(*validation, ("validation[0]", "validation[1]"), channels)
+        if isinstance(num_epochs, bool) or not isinstance(num_epochs, int):
+            raise TypeError(f"num_epochs is {num_epochs!r}, expected an integer")
+        if num_epochs < 0:
+            raise ValueError(f"num_epochs is {num_epochs}, expected 0 or more")
+        if time_limit == "course":
+            time_limit = COURSE_LIMIT[self.device.type]
+        if time_limit is not None and not time_limit > 0:
+            raise ValueError(f"time_limit is {time_limit!r}, expected seconds above 0, or None for no limit")
+
+        a, b = self._training_data(noisy_a), self._training_data(noisy_b)
+        held_out = None
+        if validation is None and len(a) >= 20:
+            held = torch.arange(len(a), device=self.device) % max(20, len(a) // HELD_OUT) == 0
+            held_out, a, b = (a[held], b[held]), a[~held], b[~held]
+
+        def measure() -> float:
+            if validation is not None:
+                return psnr(self.predict(validation[0], self_ensemble=False), validation[1].to(validation[0].device))
+            if held_out is None:
+                return math.nan  # too few pairs to hold any out
+            return estimate_psnr(*(self.predict(copies, self_ensemble=False) for copies in held_out), *held_out)
+
+        student = copy.deepcopy(self.net).requires_grad_(True)  # takes the steps; self.net averages its weights
+        weights, average = list(student.parameters()), list(self.net.parameters())
+        good = [weight.clone() for weight in average]  # what a diverging training falls back on
+        optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay=WEIGHT_DECAY, fused=True)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        loss_sum = torch.zeros((), device=self.device)  # over an epoch; rarely read, since reading makes a GPU wait
+
+        def healthy() -> bool:
+            """Whether loss and weights are finite; if so they are the good ones, else the good ones come back."""
+            finite = bool((loss_sum + sum(torch._foreach_norm(average))).isfinite())
+            torch._foreach_copy_(*((good, average) if finite else (average, good)))
+            return finite
+
+        def report(epoch: int, loss: float, rate: float, done: float) -> None:
+            row = {"epoch": epoch, "loss": loss, "psnr": measure(), "kind": "per image" if validation else "est.",
+                   "pairs_per_second": rate, "seconds": time.monotonic() - start}
+            self.history.append(row)
+            left = row["seconds"] * (1 / done - 1) if done else math.nan
+            if progress:
+                print(f"{epoch:5d} {loss:9.4f} {row['psnr']:7.2f} {row['kind']:9} {rate:8.0f} {row['seconds']:8.0f}s "
+                      f"{left:8.0f}s", flush=True)
+
+        self.history = []
+        if progress:
+            print("epoch      loss    PSNR in dB     pairs/s   elapsed      left", flush=True)
+        began = time.monotonic()
+        report(0, math.nan, math.nan, 0)
+        now = time.monotonic()
+        end = math.inf if time_limit is None else start + time_limit - 2 * (now - began)  # the last PSNR has to fit in
+        epoch_began = began = now
+        steps = math.ceil(len(a) / BATCH)  # per epoch
+        step = 0
+        done = 1.0 if num_epochs == 0 or end <= now else 0.0  # in [0, 1], by steps or by time, whichever is ahead
+        try:
+            while done < 1:
+                if step % steps == 0:
+                    order = torch.randperm(len(a), generator=generator, device=self.device).split(BATCH)
+                index = order[step % steps]
+                source, target = augment(a[index], b[index], generator)
+                loss = noise2noise_loss(self._forward(student, source), target / 255)
+                loss.backward()
+                optimizer.param_groups[0]["lr"] = RATE * min(1, (step + 1) / WARMUP) * (1 - done)
+                optimizer.step()
+                optimizer.zero_grad()
+                step += 1
+                decay = min(EMA, step / (step + 10))  # a short memory at first, while weights change fast
+                torch._foreach_lerp_(average, [weight.detach() for weight in weights], 1 - decay)
+                loss_sum += loss.detach()
+                done = max(step / (steps * num_epochs), (time.monotonic() - began) / (end - began))
+                epoch_ends = step % steps == 0 or done >= 1
+                if (epoch_ends or step % CHECK_EVERY == 0) and not healthy():
+                    warnings.warn(f"the loss diverged at step {step}: training stopped, the model has the last good "
+                                  f"weights; check the pairs for outliers, or lower RATE", stacklevel=2)
+                    break
+                if epoch_ends:
+                    taken, now = (step - 1) % steps + 1, time.monotonic()
+                    pairs = min(taken * BATCH, len(a))
+                    report(math.ceil(step / steps), loss_sum.item() / taken, pairs / (now - epoch_began), done)
+                    if checkpoint is not None:
+                        self.save(checkpoint)
+                    loss_sum.zero_()
+                    epoch_began = time.monotonic()
+        except KeyboardInterrupt:
+            healthy()
+            raise
+
+    def _training_data(self, images: Tensor) -> Tensor:
+        """Tiles on the device, uint8 if that loses nothing."""
+        images = tiles(images.detach())
+        exact = images.dtype == torch.uint8 or bool((images == images.round()).all())
+        return images.to(self.device, torch.uint8 if exact else torch.float32)
+
+    @torch.no_grad()
+    def predict(self, noisy: Tensor, *, self_ensemble: bool = True) -> Tensor:
+        """Denoised images: float32, on the device and of the shape of `noisy`, values 0-255, without gradients.
+
+        noisy           N x C x H x W, uint8 or float, values 0-255, any N, H and W from 1 up
+        self_ensemble   average over the eight flips and rotations (R. Timofte et al., "Seven ways to improve
+                        example-based single image super resolution", CVPR 2016, section 3.6): about 0.06 dB better,
+                        eight times slower
+        Memory stays bounded: many images go in turn, large ones in overlapping squares, with the same result.
+        Raises TypeError or ValueError on bad input.
+        """
+        check_images(noisy, "noisy", self.net.arguments["channels"])
+        out = torch.empty(noisy.shape, dtype=torch.float32, device=noisy.device)
+        for y in range(0, noisy.shape[-2], CORE):
+            for x in range(0, noisy.shape[-1], CORE):
+                top, left = max(0, y - HALO), max(0, x - HALO)  # multiples of 2^depth, as the pooling grid demands
+                square = noisy[..., top:y + CORE + HALO, left:x + CORE + HALO]
+                number = max(1, CHUNK // (square.shape[-2] * square.shape[-1]))
+                for some, result in zip(square.split(number), out.split(number), strict=True):
+                    denoised = self._self_ensemble(some) if self_ensemble else self._forward(self.net, some)
+                    core = result[..., y:y + CORE, x:x + CORE]
+                    core.copy_(denoised[..., y - top:, x - left:][..., :core.shape[-2], :core.shape[-1]])
+        return out.mul_(255).clamp_(0, 255)
+
+    def _self_ensemble(self, images: Tensor) -> Tensor:
+        """The mean over the eight flips and rotations, each turned back."""
+        total = 0
+        for turns in range(4):
+            turned = images.rot90(turns, (-2, -1))
+            total = total + self._forward(self.net, turned).rot90(-turns, (-2, -1))
+            total = total + self._forward(self.net, turned.flip(-1)).flip(-1).rot90(-turns, (-2, -1))
+        return total / 8
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write weights and U-Net arguments to `path`, by way of a temporary file, so that it is whole or untouched."""
+        path = Path(path)
+        temporary = path.with_name(path.name + ".tmp")  # same folder: the move is atomic
+        try:
+            torch.save({"unet": self.net.arguments, "weights": self.net.state_dict()}, temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def load_pretrained_model(self, path: str | os.PathLike | None = None) -> None:
+        """Take weights and U-Net arguments from `path`; by default from bestmodel.pth beside this file, else one
+        folder up. Raises FileNotFoundError, or ValueError if the file is truncated or not written by `save`."""
+        here = Path(__file__).resolve().parent
+        candidates = [here / "bestmodel.pth", here.parent / "bestmodel.pth"] if path is None else [Path(path)]
+        found = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if found is None:
+            raise FileNotFoundError(f"no model at {' or '.join(map(str, candidates))}: train one with "
+                                    f"`python -m Miniproject_1 train -o FILE`")
+        try:
+            content = torch.load(found, map_location="cpu", weights_only=True)
+            with torch.random.fork_rng(devices=[]):
+                net = UNet(**content["unet"])
+            net.load_state_dict(content["weights"])
+        except Exception as error:  # torch.load and load_state_dict raise many kinds for a damaged file
+            raise ValueError(f"{found} is damaged or not a model of this project ({type(error).__name__}); write one "
+                             f"with Model.save or `python -m Miniproject_1 train -o FILE`") from error
+        self._use(net)

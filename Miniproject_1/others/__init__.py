@@ -1,0 +1,1 @@
+"""Code around the denoiser: data, image files, the published baseline."""

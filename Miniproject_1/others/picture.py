@@ -1,0 +1,56 @@
+"""Write a picture of the denoiser at work: `python -m Miniproject_1.others.picture -o FILE [--seed S]`.
+
+Rows from top to bottom: noisy, denoised, clean; one column per scene of the built-in generator, every pixel enlarged.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ..model import Model, psnr
+from .images import check_suffix, write
+from .pixelate import build, check_writable, load_tensors
+
+SCENES = 6
+ENLARGED = 5  # pixels a side for one pixel of an image
+GAP = 4       # white pixels between images
+
+
+def grid(rows: list[Tensor]) -> Tensor:
+    """Equal batches N x C x H x W, one per row of the picture, to C x H' x W' with enlarged pixels, on white."""
+    images = torch.stack(rows)  # rows x N x C x H x W
+    images = images.repeat_interleave(ENLARGED, dim=-2).repeat_interleave(ENLARGED, dim=-1)
+    framed = pad(images, (0, GAP, 0, GAP), value=255)
+    picture = framed.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)  # C x rows H' x N W'
+    return picture[:, :-GAP, :-GAP]
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m Miniproject_1.others.picture", description=__doc__.split("\n")[2])
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="an image file, such as .png")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of the scenes; default: 0")
+    arguments = parser.parse_args(argv)
+    try:
+        check_suffix(arguments.output)
+        check_writable(arguments.output)
+        model = Model()
+        model.load_pretrained_model()
+        with tempfile.TemporaryDirectory() as folder:
+            build(folder, pairs=1, validation=SCENES, seed=arguments.seed, progress=False)
+            noisy, clean = load_tensors(Path(folder, "val_data.pkl"))
+        denoised = model.predict(noisy)
+        write(grid([noisy.float(), denoised, clean.float()]), arguments.output)
+    except (ValueError, OSError) as error:
+        print("error:", error, file=sys.stderr)
+        return 2
+    print(f"wrote {arguments.output}: noisy {psnr(noisy, clean):.2f} dB, denoised {psnr(denoised, clean):.2f} dB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

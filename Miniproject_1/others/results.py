@@ -1,0 +1,35 @@
+"""Results files: what was measured, where and when, as JSON. README and report take their figures from these."""
+
+import contextlib
+import json
+import os
+import platform
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+
+def processor() -> str:
+    """The name of the GPU, or of the CPU where there is none."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def write_results(path: str | Path, seed: int, measured: dict) -> None:
+    """Write `measured` with seed, device, torch version and date to `path`, whole or not at all."""
+    where = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "seed": seed,
+             "device": "cuda" if torch.cuda.is_available() else "cpu", "processor": processor(),
+             "threads": torch.get_num_threads(), "torch": torch.__version__}
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(where | measured, indent=1, default=str) + "\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

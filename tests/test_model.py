@@ -1,0 +1,452 @@
+"""The core: U-Net, augmentation, loss identity, PSNR, `Model`."""
+
+import copy
+import math
+import pickle
+import warnings
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from Miniproject_1 import Model, model
+from Miniproject_1.model import UNet, augment, estimate_psnr, psnr, tiles
+
+SMALL = {"widths": (8, 16), "blocks": 1}
+
+
+@pytest.fixture
+def small_steps(monkeypatch):
+    """Constants with which a training of a few dozen steps gets somewhere."""
+    monkeypatch.setattr(model, "BATCH", 16)
+    monkeypatch.setattr(model, "WARMUP", 10)
+    monkeypatch.setattr(model, "EMA", 0.9)
+
+
+def noisy_pairs(count: int, seed: int = 0, side: int = 16, sigma: float = 25.0):
+    """(a, b, clean): smooth random images in 64-192, float32, with Gaussian noise that stays inside 0-255."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 4, 4, generator=generator) * 128 + 64
+    clean = torch.nn.functional.interpolate(coarse, (side, side), mode="bilinear")
+    a, b = ((clean + sigma * torch.randn(clean.shape, generator=generator).clamp(-2.5, 2.5)) for _ in range(2))
+    return a, b, clean
+
+
+def small_model(**arguments) -> Model:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Model(**{**SMALL, **arguments})
+
+
+def randomised(net: UNet, seed: int = 0) -> UNet:
+    """`net` with no weight left at zero, so that it is far from the identity."""
+    generator = torch.Generator().manual_seed(seed)
+    for weight in net.parameters():
+        weight.data = 0.1 * torch.randn(weight.shape, generator=generator)
+    return net
+
+
+# --------------------------------------------------------------------------------------------------- U-Net
+@settings(max_examples=25, deadline=None)
+@given(height=st.integers(1, 21), width=st.integers(1, 21), depth=st.integers(1, 4), blocks=st.integers(0, 2))
+def test_unet_takes_any_size_and_shape(height, width, depth, blocks):
+    net = UNet(channels=2, widths=(4, 6, 8, 10)[:depth], blocks=blocks)
+    image = torch.randn(2, 2, height, width)
+    assert net(image).shape == image.shape
+
+
+def test_unet_starts_as_the_identity_and_has_a_linear_output():
+    net, image = UNet(), torch.randn(1, 3, 8, 8)
+    assert torch.equal(net(image), image)
+    output = randomised(UNet(**SMALL))(100 * image)
+    assert output.min() < -1 and output.max() > 1  # nothing squashes or clips it
+
+
+def test_unet_shares_no_weights_between_blocks_and_uses_all():
+    net = randomised(UNet(**SMALL))
+    net(torch.randn(1, 3, 8, 8)).square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in net.parameters())
+    blocks = [module for module in net.modules() if isinstance(module, model.ResidualBlock)]
+    assert len({id(block) for block in blocks}) == len(blocks) == 3  # 1 block x (2 encoders + 1 decoder)
+
+
+# -------------------------------------------------------------------------------------------- augmentation
+def test_augment_gives_each_of_the_sixteen_outcomes_equally_often():
+    count = 8_000
+    a = torch.arange(4.0).reshape(1, 1, 2, 2).expand(count, 1, 2, 2)
+    source, target = augment(a, a + 4, torch.Generator().manual_seed(0))
+    outcomes, numbers = torch.cat((source, target), 1).flatten(1).unique(dim=0, return_counts=True)
+    assert len(outcomes) == 16
+    expected = count / 16
+    assert (numbers - expected).abs().max() < 4.5 * math.sqrt(expected)  # binomial; 16 x P(|z| > 4.5) = 1e-4
+
+
+def test_augment_moves_both_copies_alike():
+    a = torch.randint(0, 256, (64, 3, 8, 8), dtype=torch.uint8)
+    source, target = augment(a, 255 - a, torch.Generator().manual_seed(0))
+    assert source.dtype == torch.uint8
+    assert torch.equal(source, 255 - target)
+
+
+def test_augment_keeps_the_shape_of_images_that_are_not_square():
+    a = torch.rand(64, 1, 2, 3)
+    source, target = augment(a, -a, torch.Generator().manual_seed(0))
+    assert source.shape == a.shape and torch.equal(source, -target)
+    assert torch.equal(source.abs().flatten(1).sort().values, a.flatten(1).sort().values)
+
+
+@pytest.mark.parametrize("height, width, count", [(64, 64, 1), (30, 20, 1), (65, 64, 2), (200, 130, 12), (20, 130, 3)])
+def test_tiles_cover_the_image(height, width, count):
+    image = torch.arange(height * width).reshape(1, 1, height, width)
+    cut = tiles(image)
+    assert cut.shape == (count, 1, min(height, 64), min(width, 64))
+    assert torch.equal(cut.unique(), image.flatten())
+
+
+# -------------------------------------------------------------------------------------------- loss and PSNR
+def test_noise2noise_identity():
+    """E|f(a) - b|^2 = E|f(a) - x|^2 + E|b - x|^2 for unbiased b, independent of a; and not for a biased one."""
+    a, b, clean = (image.double() for image in noisy_pairs(400, side=32))
+    denoised = torch.nn.functional.avg_pool2d(a, 3, 1, 1)
+    left = (denoised - b).square().mean()
+    right = (denoised - clean).square().mean() + (b - clean).square().mean()
+    # The difference is the mean of 2 (f(a) - x)(x - b) over n values, independent given a, of mean 0.
+    error = 2 * ((denoised - clean) * (clean - b)).std() / math.sqrt(b.numel())
+    assert abs(left - right) < 5 * error
+    biased = b + 10
+    assert abs((denoised - biased).square().mean() - right) > 50 * error
+
+
+def test_psnr_agrees_with_scikit_image():
+    from skimage.metrics import peak_signal_noise_ratio
+    a, _, clean = noisy_pairs(5)
+    expected = [peak_signal_noise_ratio(c.numpy(), n.numpy(), data_range=255) for n, c in zip(a, clean, strict=True)]
+    assert psnr(a, clean) == pytest.approx(sum(expected) / 5, abs=1e-4)
+
+
+def test_psnr_of_a_known_error():
+    clean = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    noisy = torch.stack((torch.full((3, 4, 4), 255), torch.full((3, 4, 4), 51)))  # errors of 1 and 1/5
+    assert psnr(noisy, clean) == pytest.approx((0 + 20 * math.log10(5)) / 2)
+    assert psnr(noisy.to(torch.uint8), clean) == psnr(noisy, clean)
+
+
+def test_clean_free_estimate_agrees_with_the_true_pooled_psnr():
+    """Within 0.05 dB on 1,000 generated images, for a denoiser that really removes noise."""
+    from Miniproject_1.others import pixelate
+    scenes = pixelate.scenes(1_000, torch.Generator().manual_seed(0))
+    a, b, clean = pixelated(scenes)
+    f_a, f_b = (torch.nn.functional.avg_pool2d(copy_.double(), 3, 1, 1, count_include_pad=False) for copy_ in (a, b))
+    mse = ((f_a - clean).square().mean() + (f_b - clean).square().mean()) / 2 / 255**2
+    estimate = estimate_psnr(f_a, f_b, a, b)
+    assert estimate == pytest.approx(-10 * mse.log10().item(), abs=0.05)
+    noise = (a - clean).square().mean() / 255**2
+    assert estimate > -10 * noise.log10().item() + 0.5  # it is the denoised error that is estimated
+
+
+def pixelated(scenes: torch.Tensor):
+    """(a, b, clean) as float64 from N x 3 x 256 x 256 scenes, written independently of pixelate.py."""
+    count = len(scenes)
+    cells = scenes.double().reshape(count, 3, 32, 8, 32, 8).permute(0, 1, 2, 4, 3, 5).reshape(count, 3, 32, 32, 64)
+    generator = torch.Generator().manual_seed(1)
+
+    def draw():
+        index = torch.randint(64, (count, 1, 32, 32, 1), generator=generator).expand(-1, 3, -1, -1, -1)
+        return cells.gather(4, index)[..., 0]
+
+    return draw(), draw(), cells.mean(4)
+
+
+# --------------------------------------------------------------------------------------------------- train
+def test_training_denoises_and_reports(small_steps):
+    a, b, clean = noisy_pairs(512)
+    denoiser = small_model()
+    before = psnr(denoiser.predict(a), clean)
+    denoiser.train(a, b, 4, progress=False)
+    assert before == pytest.approx(psnr(a, clean), abs=0.05)  # the identity
+    assert psnr(denoiser.predict(a), clean) > before + 3
+    assert [row["epoch"] for row in denoiser.history] == list(range(5))
+    assert {row["kind"] for row in denoiser.history} == {"est."}
+    mse = (denoiser.predict(a, self_ensemble=False) - clean).square().mean() / 255**2
+    # 25 held-out images of 768 values with noise of standard deviation 24: the estimate's error is below 0.5 dB
+    assert denoiser.history[-1]["psnr"] == pytest.approx(-10 * mse.log10().item(), abs=1.0)
+
+
+def test_training_on_validation_reports_the_psnr_per_image(capsys):
+    a, b, clean = noisy_pairs(70)
+    denoiser = small_model()
+    denoiser.train(a, b, 2, validation=(a[:8], clean[:8]))
+    assert denoiser.history[-1]["psnr"] == pytest.approx(psnr(denoiser.predict(a[:8], self_ensemble=False), clean[:8]))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and all("per image" in line for line in lines[1:])  # a heading, epochs 0 to 2
+
+
+def test_training_is_deterministic_in_its_seed_and_continues_from_the_weights(small_steps):
+    a, b, clean = noisy_pairs(64)
+    first, second, other = small_model(), small_model(), small_model()
+    for denoiser, seed in ((first, 3), (second, 3), (other, 4)):
+        denoiser.train(a, b, 2, seed=seed, progress=False)
+    weights = [torch.cat([w.flatten() for w in d.net.parameters()]) for d in (first, second, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    first.train(a, b, 15, progress=False)
+    trained = psnr(first.predict(a), clean)
+    assert trained > psnr(a, clean) + 2
+    first.train(a, b, 1, progress=False)
+    assert psnr(first.predict(a), clean) > trained - 0.3
+
+
+def test_zero_epochs_change_nothing():
+    denoiser = small_model()
+    before = copy.deepcopy(denoiser.net.state_dict())
+    denoiser.train(*noisy_pairs(30)[:2], 0, progress=False)
+    assert all(torch.equal(before[name], weight) for name, weight in denoiser.net.state_dict().items())
+
+
+@pytest.mark.parametrize("count, shape", [(1, (3, 1, 1)), (3, (3, 5, 7)), (65, (3, 4, 4)), (2, (3, 70, 100))])
+def test_training_takes_any_count_and_size(count, shape):
+    a = torch.randint(0, 256, (count, *shape), dtype=torch.uint8)
+    denoiser = small_model()
+    denoiser.train(a, a.flip(0), 1, progress=False)
+    assert denoiser.history[-1]["epoch"] == 1
+    assert all(weight.isfinite().all() for weight in denoiser.net.parameters())
+
+
+def test_time_limit_ends_the_training_annealed(monkeypatch, small_steps):
+    rates = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step",
+                        lambda self, *args: rates.append(self.param_groups[0]["lr"]) or step(self, *args))
+    a, b, clean = noisy_pairs(64)
+    denoiser = small_model()
+    denoiser.train(a, b, 1_000_000, time_limit=3, progress=False)
+    assert denoiser.history[-1]["seconds"] < 3
+    assert len(rates) > 20 and max(rates) > 0.5 * model.RATE and rates[-1] < 0.1 * model.RATE
+
+
+def test_no_method_changes_global_state_and_training_works_with_autograd_off(tmp_path, small_steps):
+    a, b, clean = noisy_pairs(64)
+
+    def state():
+        return (torch.is_grad_enabled(), torch.get_rng_state().tolist(), torch.get_default_dtype(),
+                torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic,
+                torch.is_autocast_enabled("cpu"))
+
+    torch.set_grad_enabled(False)
+    try:
+        before = state()
+        denoiser = small_model()
+        denoiser.train(a, b, 15, progress=False)
+        denoiser.save(tmp_path / "model.pth")
+        denoiser.load_pretrained_model(tmp_path / "model.pth")
+        assert psnr(denoiser.predict(a), clean) > psnr(a, clean) + 0.5
+        assert state() == before
+    finally:
+        torch.set_grad_enabled(True)
+    before = state()
+    denoiser.predict(a)
+    assert state() == before
+
+
+def test_ctrl_c_leaves_the_weights_reached_so_far_and_a_checkpoint(tmp_path, monkeypatch, small_steps):
+    a, b, clean = noisy_pairs(128)
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 60:  # in epoch 8
+            raise KeyboardInterrupt
+        return augment(*arguments)
+
+    monkeypatch.setattr(model, "augment", interrupted)
+    denoiser = small_model()
+    with pytest.raises(KeyboardInterrupt):
+        denoiser.train(a, b, 20, progress=False, checkpoint=tmp_path / "model.pth")
+    assert psnr(denoiser.predict(a), clean) > psnr(a, clean) + 0.5
+    saved = Model()
+    saved.load_pretrained_model(tmp_path / "model.pth")
+    assert psnr(saved.predict(a), clean) > psnr(a, clean) + 0.5
+
+
+def test_a_diverging_loss_stops_with_the_last_good_weights(monkeypatch, small_steps):
+    a, b, clean = noisy_pairs(320)
+    losses = []
+
+    def diverging(denoised, target):
+        losses.append(1)
+        return loss(denoised, target) * (math.nan if len(losses) > 60 else 1)
+
+    loss = model.noise2noise_loss
+    monkeypatch.setattr(model, "noise2noise_loss", diverging)
+    denoiser = small_model()
+    with pytest.warns(UserWarning, match="diverged"):
+        denoiser.train(a, b, 100, progress=False)
+    assert len(losses) < 120
+    assert psnr(denoiser.predict(a), clean) > psnr(a, clean) + 0.5
+
+
+# ------------------------------------------------------------------------------------------------- predict
+@pytest.fixture
+def random_model():
+    denoiser = small_model()
+    denoiser._use(randomised(denoiser.net))
+    return denoiser
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 3, 5, 3), (100, 3, 32, 32), (1, 3, 512, 512), (1, 3, 470, 33)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_predict_keeps_the_shape_and_range(random_model, shape, dtype):
+    noisy = torch.randint(0, 256, shape).to(dtype)
+    before = noisy.clone()
+    denoised = random_model.predict(noisy, self_ensemble=shape[-1] < 100)
+    assert denoised.shape == noisy.shape and denoised.dtype == torch.float32 and not denoised.requires_grad
+    assert denoised.min() >= 0 and denoised.max() <= 255 and denoised.isfinite().all()
+    assert torch.equal(noisy, before)
+
+
+def test_predict_gives_the_same_for_a_batch_as_for_its_images():
+    denoiser = Model()
+    denoiser.load_pretrained_model()
+    a = noisy_pairs(70, side=32)[0]
+    together = denoiser.predict(a)
+    one_by_one = torch.cat([denoiser.predict(image[None]) for image in a])
+    assert (together - one_by_one).abs().max() <= 0.1
+    uint8 = a.round().to(torch.uint8)
+    assert torch.equal(denoiser.predict(uint8), denoiser.predict(uint8.float()))
+
+
+@pytest.mark.parametrize("side", [(96, 128), (75, 101)])
+def test_predict_in_squares_equals_the_whole(random_model, monkeypatch, side):
+    noisy = torch.rand(2, 3, *side) * 255
+    whole = random_model.predict(noisy, self_ensemble=False)
+    monkeypatch.setattr(model, "CORE", 32)
+    assert (random_model.predict(noisy, self_ensemble=False) - whole).abs().max() < 0.1
+
+
+def test_halo_exceeds_what_the_default_network_sees():
+    net = randomised(UNet())
+    image = torch.zeros(1, 3, 256, 256, requires_grad=True)
+    net(image)[..., 128, 128].sum().backward()
+    seen = image.grad.abs().sum((0, 1)).nonzero() - 128  # of the pixel in the middle
+    assert model.HALO >= seen.abs().max()
+    assert model.CORE % 2 ** len(net.downs) == model.HALO % 2 ** len(net.downs) == 0
+
+
+def test_self_ensemble_commutes_with_flips_and_rotations(random_model):
+    noisy = torch.rand(1, 3, 16, 16) * 255
+    for turn in (lambda x: x.flip(-1), lambda x: x.rot90(1, (-2, -1)), lambda x: x.transpose(-1, -2)):
+        assert torch.allclose(random_model.predict(turn(noisy)), turn(random_model.predict(noisy)), atol=0.1)
+
+
+# ----------------------------------------------------------------------------------------- save and load
+def test_saved_models_come_back(random_model, tmp_path):
+    noisy = torch.rand(1, 3, 9, 9) * 255
+    random_model.save(tmp_path / "model.pth")
+    loaded = Model()
+    loaded.load_pretrained_model(tmp_path / "model.pth")
+    assert torch.equal(loaded.predict(noisy), random_model.predict(noisy))
+    assert [file.name for file in tmp_path.iterdir()] == ["model.pth"]
+
+
+def test_a_copy_of_the_weights_beside_the_module_comes_first(tmp_path, monkeypatch, random_model):
+    (tmp_path / "Miniproject_1").mkdir()
+    monkeypatch.setattr(model, "__file__", str(tmp_path / "Miniproject_1" / "model.py"))
+    denoiser = Model()
+    with pytest.raises(FileNotFoundError, match="bestmodel.pth"):
+        denoiser.load_pretrained_model()
+    small_model(widths=(5,)).save(tmp_path / "bestmodel.pth")
+    denoiser.load_pretrained_model()
+    assert denoiser.net.arguments["widths"] == [5]
+    random_model.save(tmp_path / "Miniproject_1" / "bestmodel.pth")
+    denoiser.load_pretrained_model()
+    assert denoiser.net.arguments["widths"] == [8, 16]
+
+
+class Malicious:
+    def __reduce__(self):
+        return (open, ("executed", "w"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "foreign", "other weights", "malicious", "empty"])
+def test_damaged_weights_are_refused(tmp_path, monkeypatch, random_model, damage):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.pth"
+    random_model.save(path)
+    content = {"truncated": path.read_bytes()[:1000], "text": b"hello", "empty": b"",
+               "malicious": pickle.dumps(Malicious())}.get(damage)
+    if content is not None:
+        path.write_bytes(content)
+    elif damage == "foreign":
+        torch.save(torch.zeros(3), path)
+    else:
+        torch.save({"unet": {"channels": 3}, "weights": random_model.net.state_dict()}, path)
+    with pytest.raises(ValueError, match="model.pth"):
+        random_model.load_pretrained_model(path)
+    assert not (tmp_path / "executed").exists()
+    random_model.predict(torch.zeros(1, 3, 4, 4))  # still whole
+
+
+def test_save_to_a_missing_folder_fails_and_leaves_nothing(tmp_path, random_model):
+    with pytest.raises((OSError, RuntimeError)):
+        random_model.save(tmp_path / "missing" / "model.pth")
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------------------------------------- bad input
+GOOD = torch.full((2, 3, 4, 4), 100.0)
+BAD_IMAGES = [
+    ([[1]], TypeError, "list.*expected a torch.Tensor"),
+    (None, TypeError, "NoneType.*expected a torch.Tensor"),
+    (GOOD[0], ValueError, "3 x 4 x 4.*expected N x 3 x H x W"),
+    (torch.tensor(1.0), ValueError, "scalar.*expected N x 3"),
+    (GOOD[:0], ValueError, "empty"),
+    (GOOD[..., :0], ValueError, "empty"),
+    (GOOD[:, :1], ValueError, "1 channels.*network has 3"),
+    (GOOD.bool(), TypeError, "torch.bool"),
+    (GOOD.to(torch.complex64), TypeError, "complex64"),
+    (GOOD * math.nan, ValueError, "NaN or infinity"),
+    (GOOD * math.inf, ValueError, "NaN or infinity"),
+    (GOOD * 3, ValueError, "from 300 to 300.*expected 0-255"),
+    (-GOOD, ValueError, "from -100 to -100.*expected 0-255"),
+    (GOOD.long() + 1000, ValueError, "expected 0-255"),
+]
+
+
+@pytest.mark.parametrize("images, error, message", BAD_IMAGES)
+def test_bad_images_are_named(images, error, message):
+    denoiser = small_model()
+    with pytest.raises(error, match="noisy is|noisy has|noisy contains") as caught:
+        denoiser.predict(images)
+    assert caught.match(message)
+    for arguments in ((images, GOOD), (GOOD, images)):
+        with pytest.raises(error, match="noisy_[ab] (is|has|contains)"):
+            denoiser.train(*arguments, 1)
+        with pytest.raises(error, match=r"validation\[[01]\] (is|has|contains)"):
+            denoiser.train(GOOD, GOOD, 1, validation=arguments)
+
+
+def test_images_scaled_to_one_get_a_hint():
+    denoiser = small_model()
+    with pytest.warns(UserWarning, match="multiply it by 255"):
+        denoiser.predict(GOOD / 255)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        denoiser.predict(torch.zeros(1, 3, 4, 4))  # black is black on either scale
+        denoiser.predict(torch.ones(1, 3, 4, 4, dtype=torch.uint8))
+
+
+def test_pairs_of_different_shape_are_refused():
+    with pytest.raises(ValueError, match=r"\(2, 3, 4, 4\).*\(1, 3, 4, 4\).*equal shapes"):
+        small_model().train(GOOD, GOOD[:1], 1)
+
+
+@pytest.mark.parametrize("epochs, error", [(-1, ValueError), (1.5, TypeError), ("3", TypeError), (True, TypeError)])
+def test_bad_epochs_are_refused(epochs, error):
+    with pytest.raises(error, match="num_epochs is"):
+        small_model().train(GOOD, GOOD, epochs)
+
+
+@pytest.mark.parametrize("limit", [0, -5, math.nan])
+def test_bad_time_limits_are_refused(limit):
+    with pytest.raises(ValueError, match="time_limit is"):
+        small_model().train(GOOD, GOOD, 1, time_limit=limit)
