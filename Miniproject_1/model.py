@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # ---------------------------------------------------------------------------------------------- constants
-WIDTHS = (32, 64, 128)  # channels at full, half and quarter resolution
-BLOCKS = 2              # residual blocks per level, down and up
+WIDTHS = (32, 64)       # channels at full and half resolution; a third level gained nothing in equal time
+BLOCKS = 2              # residual blocks per level, down and up; 3 were no better in equal time
 BATCH = 64              # pairs per step
 RATE = 2e-3             # peak learning rate of AdamW
 WARMUP = 100            # steps of linear warm-up: Adam's second moments are unreliable before
@@ -32,7 +32,7 @@ HELD_OUT = 1_000        # about so many pairs, at most 1 in 20, are held out for
 CHECK_EVERY = 50        # steps between two looks at the loss: each one makes a GPU wait
 TILE = 64               # pixels: larger training images are cut into tiles of this side
 COURSE_LIMIT = {"cuda": 540.0, "cpu": 2520.0}  # seconds: 10 and 45 minutes, less a margin for testing
-CORE, HALO = 448, 64    # pixels: `predict` works on squares of 448 with 64 of context, more than the U-Net sees
+CORE = 448              # pixels: `predict` works on squares of this side, with context around; a multiple of 2^depth
 CHUNK = 64 * 32 * 32    # pixels in one pass of `predict` (at least one image): fits a CPU's cache
 
 
@@ -45,9 +45,8 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         nn.init.kaiming_normal_(self.conv1.weight, nonlinearity="relu")
-        nn.init.zeros_(self.conv1.bias)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        for weight in (self.conv1.bias, self.conv2.weight, self.conv2.bias):
+            nn.init.zeros_(weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.relu(self.conv1(x), inplace=True))
@@ -64,6 +63,7 @@ class UNet(nn.Module):
     def __init__(self, channels: int = 3, widths: tuple[int, ...] = WIDTHS, blocks: int = BLOCKS):
         super().__init__()
         self.arguments = {"channels": channels, "widths": list(widths), "blocks": blocks}
+        self.reach = 2 ** len(widths) * (2 * blocks + 3)  # pixels that an output sees in each direction, at most
 
         def level(width: int) -> nn.Sequential:
             return nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
@@ -114,8 +114,6 @@ def tiles(images: Tensor, size: int = TILE) -> Tensor:
     height, width = min(images.shape[-2], size), min(images.shape[-1], size)
     rows = [*range(0, images.shape[-2] - height, height), images.shape[-2] - height]
     columns = [*range(0, images.shape[-1] - width, width), images.shape[-1] - width]
-    if len(rows) == len(columns) == 1:
-        return images
     return torch.cat([images[..., y:y + height, x:x + width] for y in rows for x in columns])
 
 
@@ -133,9 +131,10 @@ def noise2noise_loss(denoised: Tensor, target: Tensor) -> Tensor:
 
 
 def psnr(denoised: Tensor, clean: Tensor) -> float:
-    """PSNR in dB, averaged over images: mean_i -10 log10(mse_i), peak 1. N x C x H x W tensors, values 0-255."""
+    """PSNR in dB, averaged over images: mean_i -10 log10(mse_i), peak 1; an image without error counts 100 dB.
+    N x C x H x W tensors, values 0-255."""
     mse = ((denoised.double() - clean.double()) / 255).square().mean(dim=(1, 2, 3))  # N
-    return -10 * mse.log10().mean().item()
+    return -10 * mse.clamp(min=1e-10).log10().mean().item()
 
 
 def estimate_psnr(denoised_a: Tensor, denoised_b: Tensor, a: Tensor, b: Tensor) -> float:
@@ -143,7 +142,7 @@ def estimate_psnr(denoised_a: Tensor, denoised_b: Tensor, a: Tensor, b: Tensor) 
 
         mse = mean (f(a) - b)^2 - 1/2 mean (a - b)^2, averaged with the same in the direction from b to a.
 
-    The identity of `noise2noise_loss`: the second term is the noise of one copy, if both have the same variance.
+    By the identity of `noise2noise_loss`; the second term is the mean noise variance of the two copies.
     N x C x H x W tensors, values 0-255. Infinite if the estimated error is not positive (too few pixels).
     """
     f_a, f_b, a, b = (image.double() / 255 for image in (denoised_a, denoised_b, a, b))
@@ -158,13 +157,12 @@ def check_images(images: Tensor, name: str, channels: int) -> None:
     if not isinstance(images, Tensor):
         raise TypeError(f"{name} is a {type(images).__name__}, expected a torch.Tensor; torch.as_tensor converts it")
     shape = " x ".join(map(str, images.shape)) or "scalar"
-    if images.dim() != 4:
-        raise ValueError(f"{name} is {shape}, expected N x {channels} x H x W; for one image use image.unsqueeze(0)")
-    if images.numel() == 0:
-        raise ValueError(f"{name} is empty ({shape}), expected at least one image of at least one pixel")
+    if images.dim() != 4 or images.numel() == 0:
+        raise ValueError(f"{name} is {shape}, expected N x {channels} x H x W, none of them 0; for one image use "
+                         f"image.unsqueeze(0)")
     if images.shape[1] != channels:
-        raise ValueError(f"{name} has {images.shape[1]} channels ({shape}), the network has {channels}; repeat grey "
-                         f"images with .expand(-1, {channels}, -1, -1), or train a Model(channels={images.shape[1]})")
+        raise ValueError(f"{name} has {images.shape[1]} channels ({shape}), the network has {channels}; expand grey "
+                         f"images, or train a Model(channels={images.shape[1]})")
     if images.dtype == torch.uint8:
         return
     if images.is_complex() or images.dtype == torch.bool:
@@ -243,16 +241,17 @@ class Model:
         check_pair(noisy_a, noisy_b, ("noisy_a", "noisy_b"), channels)
         if validation is not None:
             check_pair(*validation, ("validation[0]", "validation[1]"), channels)
-        if isinstance(num_epochs, bool) or not isinstance(num_epochs, int):
-            raise TypeError(f"num_epochs is {num_epochs!r}, expected an integer")
-        if num_epochs < 0:
-            raise ValueError(f"num_epochs is {num_epochs}, expected 0 or more")
+        if type(num_epochs) is not int or num_epochs < 0:
+            kind = ValueError if type(num_epochs) is int else TypeError
+            raise kind(f"num_epochs is {num_epochs!r}, expected an integer of 0 or more")
         if time_limit == "course":
             time_limit = COURSE_LIMIT[self.device.type]
         if time_limit is not None and not time_limit > 0:
             raise ValueError(f"time_limit is {time_limit!r}, expected seconds above 0, or None for no limit")
 
-        a, b = self._training_data(noisy_a), self._training_data(noisy_b)
+        a, b = tiles(noisy_a.detach()), tiles(noisy_b.detach())
+        whole = all(copies.dtype == torch.uint8 or torch.equal(copies, copies.round()) for copies in (a, b))
+        a, b = (copies.to(self.device, torch.uint8 if whole else torch.float32) for copies in (a, b))
         held_out = None
         if validation is None and len(a) >= 20:
             held = torch.arange(len(a), device=self.device) % max(20, len(a) // HELD_OUT) == 0
@@ -284,58 +283,49 @@ class Model:
             self.history.append(row)
             left = row["seconds"] * (1 / done - 1) if done else math.nan
             if progress:
-                print(f"{epoch:5d} {loss:9.4f} {row['psnr']:7.2f} {row['kind']:9} {rate:8.0f} {row['seconds']:8.0f}s "
-                      f"{left:8.0f}s", flush=True)
+                line = (f"{epoch:5d} {loss:9.4f} {row['psnr']:7.2f} {row['kind']:9} {rate:9.0f} {row['seconds']:8.0f}s "
+                        f"{left:8.0f}s")
+                print(line.replace("nans", "   -").replace("nan", "  -"), flush=True)
 
         self.history = []
         if progress:
-            print("epoch      loss    PSNR in dB     pairs/s   elapsed      left", flush=True)
+            print("epoch      loss   PSNR in dB      pairs/s   elapsed      left", flush=True)
         began = time.monotonic()
         report(0, math.nan, math.nan, 0)
         now = time.monotonic()
-        end = math.inf if time_limit is None else start + time_limit - 2 * (now - began)  # the last PSNR has to fit in
+        end = math.inf if time_limit is None else start + 0.98 * time_limit - 2 * (now - began)  # the last row fits in
         epoch_began = began = now
         steps = math.ceil(len(a) / BATCH)  # per epoch
         step = 0
         done = 1.0 if num_epochs == 0 or end <= now else 0.0  # in [0, 1], by steps or by time, whichever is ahead
-        try:
-            while done < 1:
-                if step % steps == 0:
-                    order = torch.randperm(len(a), generator=generator, device=self.device).split(BATCH)
-                index = order[step % steps]
-                source, target = augment(a[index], b[index], generator)
-                loss = noise2noise_loss(self._forward(student, source), target / 255)
-                loss.backward()
-                optimizer.param_groups[0]["lr"] = RATE * min(1, (step + 1) / WARMUP) * (1 - done)
-                optimizer.step()
-                optimizer.zero_grad()
-                step += 1
-                decay = min(EMA, step / (step + 10))  # a short memory at first, while weights change fast
-                torch._foreach_lerp_(average, [weight.detach() for weight in weights], 1 - decay)
-                loss_sum += loss.detach()
-                done = max(step / (steps * num_epochs), (time.monotonic() - began) / (end - began))
-                epoch_ends = step % steps == 0 or done >= 1
-                if (epoch_ends or step % CHECK_EVERY == 0) and not healthy():
-                    warnings.warn(f"the loss diverged at step {step}: training stopped, the model has the last good "
-                                  f"weights; check the pairs for outliers, or lower RATE", stacklevel=2)
-                    break
-                if epoch_ends:
-                    taken, now = (step - 1) % steps + 1, time.monotonic()
-                    pairs = min(taken * BATCH, len(a))
-                    report(math.ceil(step / steps), loss_sum.item() / taken, pairs / (now - epoch_began), done)
-                    if checkpoint is not None:
-                        self.save(checkpoint)
-                    loss_sum.zero_()
-                    epoch_began = time.monotonic()
-        except KeyboardInterrupt:
-            healthy()
-            raise
-
-    def _training_data(self, images: Tensor) -> Tensor:
-        """Tiles on the device, uint8 if that loses nothing."""
-        images = tiles(images.detach())
-        exact = images.dtype == torch.uint8 or bool((images == images.round()).all())
-        return images.to(self.device, torch.uint8 if exact else torch.float32)
+        while done < 1:
+            if step % steps == 0:
+                order = torch.randperm(len(a), generator=generator, device=self.device).split(BATCH)
+            index = order[step % steps]
+            source, target = augment(a[index], b[index], generator)
+            loss = noise2noise_loss(self._forward(student, source), target / 255)
+            loss.backward()
+            optimizer.param_groups[0]["lr"] = RATE * min(1, (step + 1) / WARMUP) * (1 - done)
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+            decay = min(EMA, step / (step + 10))  # a short memory at first, while weights change fast
+            torch._foreach_lerp_(average, [weight.detach() for weight in weights], 1 - decay)
+            loss_sum += loss.detach()
+            done = max(step / (steps * num_epochs), (time.monotonic() - began) / (end - began))
+            epoch_ends = step % steps == 0 or done >= 1
+            if (epoch_ends or step % CHECK_EVERY == 0) and not healthy():
+                warnings.warn(f"the loss diverged at step {step}: training stopped, the model has the last good "
+                              f"weights; check the pairs for outliers, or lower RATE", stacklevel=2)
+                break
+            if epoch_ends:
+                taken, now = (step - 1) % steps + 1, time.monotonic()
+                pairs = min(taken * BATCH, len(a))
+                report(math.ceil(step / steps), loss_sum.item() / taken, pairs / (now - epoch_began), done)
+                if checkpoint is not None:
+                    self.save(checkpoint)
+                loss_sum.zero_()
+                epoch_began = time.monotonic()
 
     @torch.no_grad()
     def predict(self, noisy: Tensor, *, self_ensemble: bool = True) -> Tensor:
@@ -350,10 +340,11 @@ class Model:
         """
         check_images(noisy, "noisy", self.net.arguments["channels"])
         out = torch.empty(noisy.shape, dtype=torch.float32, device=noisy.device)
+        halo = self.net.reach  # a multiple of 2^depth, as CORE, so that every square has the grid of the whole
         for y in range(0, noisy.shape[-2], CORE):
             for x in range(0, noisy.shape[-1], CORE):
-                top, left = max(0, y - HALO), max(0, x - HALO)  # multiples of 2^depth, as the pooling grid demands
-                square = noisy[..., top:y + CORE + HALO, left:x + CORE + HALO]
+                top, left = max(0, y - halo), max(0, x - halo)
+                square = noisy[..., top:y + CORE + halo, left:x + CORE + halo]
                 number = max(1, CHUNK // (square.shape[-2] * square.shape[-1]))
                 for some, result in zip(square.split(number), out.split(number), strict=True):
                     denoised = self._self_ensemble(some) if self_ensemble else self._forward(self.net, some)
@@ -365,9 +356,9 @@ class Model:
         """The mean over the eight flips and rotations, each turned back."""
         total = 0
         for turns in range(4):
-            turned = images.rot90(turns, (-2, -1))
-            total = total + self._forward(self.net, turned).rot90(-turns, (-2, -1))
-            total = total + self._forward(self.net, turned.flip(-1)).flip(-1).rot90(-turns, (-2, -1))
+            for axes in ((), (-1,)):
+                turned = images.rot90(turns, (-2, -1)).flip(axes)
+                total = total + self._forward(self.net, turned).flip(axes).rot90(-turns, (-2, -1))
         return total / 8
 
     def save(self, path: str | os.PathLike) -> None:

@@ -160,15 +160,15 @@ def test_crash(tmp_path, data):
 
 
 def test_overrun(tmp_path, data):
-    """Training past the limit, here of a second, is stopped and fails."""
-    slow = "import time; time.sleep(60); self.history = [{"
+    """Training past the limit, here of 5 seconds, is stopped and fails."""
+    slow = "import time; time.sleep(60 if num_epochs == 2 else 0); self.history = [{"
     project = submission(tmp_path, GOOD, slow=("self.history = [{", slow))
     shortened = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); import test; "
-                 "test.LIMIT = dict.fromkeys(test.LIMIT, 1); sys.exit(test.main())")
-    code, lines, _, _ = grade(project, data, command=("-c", shortened))
+                 "test.LIMIT = dict.fromkeys(test.LIMIT, 5); sys.exit(test.main())")
+    code, lines, _, _ = grade(project, data, "--epochs", 2, command=("-c", shortened))
     assert code == 1
-    assert "stopped at the limit of 1 s" in verdict(failed(lines), "training a fresh")
-    assert "1 s of 1 s" in verdict(failed(lines), "training and testing end")
+    assert "stopped at the limit of 5 s" in verdict(failed(lines), "training a fresh")
+    assert "5 s of 5 s" in verdict(failed(lines), "training and testing end")
 
 
 def test_package_without_init(tmp_path, data):

@@ -3,7 +3,10 @@
 import copy
 import math
 import pickle
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +15,9 @@ from hypothesis import strategies as st
 
 from Miniproject_1 import Model, model
 from Miniproject_1.model import UNet, augment, estimate_psnr, psnr, tiles
+from Miniproject_1.others import pixelate
 
+ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"widths": (8, 16), "blocks": 1}
 
 
@@ -134,10 +139,10 @@ def test_psnr_of_a_known_error():
 
 def test_clean_free_estimate_agrees_with_the_true_pooled_psnr():
     """Within 0.05 dB on 1,000 generated images, for a denoiser that really removes noise."""
-    from Miniproject_1.others import pixelate
-    scenes = pixelate.scenes(1_000, torch.Generator().manual_seed(0))
-    a, b, clean = pixelated(scenes)
-    f_a, f_b = (torch.nn.functional.avg_pool2d(copy_.double(), 3, 1, 1, count_include_pad=False) for copy_ in (a, b))
+    generator = torch.Generator().manual_seed(0)
+    parts = [pixelated(pixelate.scenes(50, generator), generator) for _ in range(20)]
+    a, b, clean = (torch.cat(images) for images in zip(*parts, strict=True))
+    f_a, f_b = (torch.nn.functional.avg_pool2d(noisy, 3, 1, 1, count_include_pad=False) for noisy in (a, b))
     mse = ((f_a - clean).square().mean() + (f_b - clean).square().mean()) / 2 / 255**2
     estimate = estimate_psnr(f_a, f_b, a, b)
     assert estimate == pytest.approx(-10 * mse.log10().item(), abs=0.05)
@@ -145,14 +150,12 @@ def test_clean_free_estimate_agrees_with_the_true_pooled_psnr():
     assert estimate > -10 * noise.log10().item() + 0.5  # it is the denoised error that is estimated
 
 
-def pixelated(scenes: torch.Tensor):
+def pixelated(scenes: torch.Tensor, generator: torch.Generator):
     """(a, b, clean) as float64 from N x 3 x 256 x 256 scenes, written independently of pixelate.py."""
-    count = len(scenes)
-    cells = scenes.double().reshape(count, 3, 32, 8, 32, 8).permute(0, 1, 2, 4, 3, 5).reshape(count, 3, 32, 32, 64)
-    generator = torch.Generator().manual_seed(1)
+    cells = scenes.reshape(-1, 3, 32, 8, 32, 8).permute(0, 1, 2, 4, 3, 5).reshape(-1, 3, 32, 32, 64).double()
 
     def draw():
-        index = torch.randint(64, (count, 1, 32, 32, 1), generator=generator).expand(-1, 3, -1, -1, -1)
+        index = torch.randint(64, (len(scenes), 1, 32, 32, 1), generator=generator).expand(-1, 3, -1, -1, -1)
         return cells.gather(4, index)[..., 0]
 
     return draw(), draw(), cells.mean(4)
@@ -315,21 +318,40 @@ def test_predict_gives_the_same_for_a_batch_as_for_its_images():
     assert torch.equal(denoiser.predict(uint8), denoiser.predict(uint8.float()))
 
 
-@pytest.mark.parametrize("side", [(96, 128), (75, 101)])
-def test_predict_in_squares_equals_the_whole(random_model, monkeypatch, side):
-    noisy = torch.rand(2, 3, *side) * 255
+@pytest.mark.parametrize("size", [(96, 128), (75, 101)])
+def test_predict_in_squares_equals_the_whole(random_model, monkeypatch, size):
+    noisy = torch.rand(2, 3, *size) * 255
     whole = random_model.predict(noisy, self_ensemble=False)
     monkeypatch.setattr(model, "CORE", 32)
     assert (random_model.predict(noisy, self_ensemble=False) - whole).abs().max() < 0.1
 
 
-def test_halo_exceeds_what_the_default_network_sees():
-    net = randomised(UNet())
-    image = torch.zeros(1, 3, 256, 256, requires_grad=True)
-    net(image)[..., 128, 128].sum().backward()
-    seen = image.grad.abs().sum((0, 1)).nonzero() - 128  # of the pixel in the middle
-    assert model.HALO >= seen.abs().max()
-    assert model.CORE % 2 ** len(net.downs) == model.HALO % 2 ** len(net.downs) == 0
+@pytest.mark.parametrize("widths, blocks", [((4, 4), 2), ((4,), 1), ((4, 4, 4), 3), ((4, 4, 4, 4), 1)])
+def test_reach_is_what_the_network_sees(widths, blocks):
+    net = randomised(UNet(channels=1, widths=widths, blocks=blocks)).double()
+    for middle in (256, 257, 263):  # the grid of the lower levels makes pixels differ
+        image = torch.rand(1, 1, 512, 512, dtype=torch.float64, requires_grad=True)
+        net(image)[..., middle, middle].sum().backward()
+        seen = (image.grad[0, 0].nonzero() - middle).abs().max()
+        assert net.reach / 2 < seen <= net.reach
+    assert model.CORE % 2 ** len(widths) == net.reach % 2 ** (len(widths) - 1) == 0
+
+
+def test_predict_bounds_its_memory():
+    """1 x 3 x 2048 x 2048 adds less than 2 GiB; measured in a process of its own, by its peak."""
+    code = """
+import resource, torch
+from Miniproject_1 import Model
+model, noisy = Model(), torch.zeros(1, 3, 2048, 2048, dtype=torch.uint8)
+model.predict(noisy[..., :64, :64])
+with open("/proc/self/statm") as statm:
+    before = int(statm.read().split()[1]) * resource.getpagesize()
+model.predict(noisy, self_ensemble=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    added = int(run.stdout)
+    assert 4 * 3 * 2048**2 <= added < 2 * 2**30  # at least the result
 
 
 def test_self_ensemble_commutes_with_flips_and_rotations(random_model):
@@ -399,8 +421,8 @@ BAD_IMAGES = [
     (None, TypeError, "NoneType.*expected a torch.Tensor"),
     (GOOD[0], ValueError, "3 x 4 x 4.*expected N x 3 x H x W"),
     (torch.tensor(1.0), ValueError, "scalar.*expected N x 3"),
-    (GOOD[:0], ValueError, "empty"),
-    (GOOD[..., :0], ValueError, "empty"),
+    (GOOD[:0], ValueError, "0 x 3 x 4 x 4.*none of them 0"),
+    (GOOD[..., :0], ValueError, "4 x 0.*none of them 0"),
     (GOOD[:, :1], ValueError, "1 channels.*network has 3"),
     (GOOD.bool(), TypeError, "torch.bool"),
     (GOOD.to(torch.complex64), TypeError, "complex64"),

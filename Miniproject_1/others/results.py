@@ -29,7 +29,9 @@ def write_results(path: str | Path, seed: int, measured: dict) -> None:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps(where | measured, indent=1, default=str) + "\n")
+        text = json.dumps(where | measured, default=str)
+        strict = json.loads(text, parse_constant=lambda _: None)  # JSON has no NaN
+        temporary.write_text(json.dumps(strict, indent=1) + "\n")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,0 +1,213 @@
+"""The figure and the numbers of the report: `python -m Miniproject_1.others.figures [--results DIR] [-o DIR]`.
+
+Reads grade.json and bench.json, which COMMANDS write, and the constants of the model. Writes figures/training.pdf and
+results/numbers.tex, one LaTeX macro for each number of the text: report.tex holds no measured number itself.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from .. import model
+from . import baseline, pixelate
+from .pixelate import check_writable
+
+COMMANDS = {
+    "grade.json": "python test.py -d DATA --epochs 10 --validation VALIDATION --results report/results/grade.json",
+    "bench.json": "python -m Miniproject_1.others.bench -d DATA --validation VALIDATION --minutes 5 "
+                  "--results report/results/bench.json",
+}
+OURS, PUBLISHED = "#0072b2", "#d55e00"  # blue and orange that the colour-blind can tell apart
+FONT = {"font.family": "STIXGeneral", "font.size": 8, "mathtext.fontset": "stix", "pdf.fonttype": 42}  # as the text's
+
+
+# ------------------------------------------------------------------------------------------------ numbers
+def decibels(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def scientific(value: float) -> str:
+    """0.002 as LaTeX for 2 x 10^-3, and 0.001 for 10^-3."""
+    mantissa, exponent = f"{value:e}".split("e")
+    factor = "" if float(mantissa) == 1 else rf"{float(mantissa):g} \times "
+    return rf"\ensuremath{{{factor}10^{{{int(exponent)}}}}}"
+
+
+def machine(results: dict) -> str:
+    """What a results file was measured on, as LaTeX."""
+    processor = re.sub(r"[#$%&_{}]", r"\\\g<0>", results["processor"])
+    return f"{processor}, {results['threads']} threads, PyTorch {results['torch']}"
+
+
+def model_numbers() -> dict[str, str]:
+    """The constants of the model, of the data and of the published recipe."""
+    return {
+        "Size": f"{pixelate.SIZE}", "Cell": f"{pixelate.CELL}",
+        "Widths": " and ".join(", ".join(map(str, model.WIDTHS)).rsplit(", ", 1)),  # "32, 64 and 128"
+        "Blocks": f"{model.BLOCKS}", "Batch": f"{model.BATCH}",
+        "Rate": scientific(model.RATE), "Warmup": f"{model.WARMUP}", "WeightDecay": scientific(model.WEIGHT_DECAY),
+        "Ema": f"{model.EMA}", "LossFloor": scientific(model.LOSS_FLOOR), "HeldOut": f"{model.HELD_OUT:,}",
+        "PublishedBatch": f"{baseline.BATCH}", "PublishedRate": scientific(baseline.RATE),
+        "PublishedDropout": f"{baseline.DROPOUT}",
+    }
+
+
+def grade_numbers(results: dict) -> dict[str, str]:
+    """What grade.json holds."""
+    numbers = {
+        "GradeDate": results["date"][:10], "GradeMachine": machine(results),
+        "Pairs": f"{results['pairs']:,}", "ValidationImages": f"{results['validation_images']:,}",
+        "Epochs": f"{results['epochs']}", "LimitMinutes": f"{results['limit'] / 60:.0f}",
+        "TrainingMinutes": f"{results['seconds']['training'] / 60:.1f}",
+        "TestingSeconds": f"{results['seconds']['testing']:.0f}",
+        "EstimatePooled": decibels(results["history"][-1]["psnr"]),
+    }
+    for stage in ("noisy", "pretrained", "retrained"):
+        numbers |= {f"{stage.capitalize()}PerImage": decibels(results["psnr"][stage]["per_image"]),
+                    f"{stage.capitalize()}Pooled": decibels(results["psnr"][stage]["pooled"])}
+    return numbers
+
+
+def bench_numbers(results: dict) -> dict[str, str]:
+    """What bench.json holds."""
+    rows = {row["setting"]: row for row in results["settings"]}
+    ours, published = rows["ours"], rows["published"]
+    parameters = sum(weight.numel() for weight in model.UNet().parameters())
+    if ours["parameters"] != parameters:
+        raise ValueError(f"its network has {ours['parameters']:,} parameters, that of model.py {parameters:,}")
+    numbers = {}
+    for prefix, row in (("Ours", ours), ("Published", published)):
+        numbers |= {
+            f"{prefix}Parameters": f"{row['parameters'] / 1e6:.2f}",
+            f"{prefix}Flops": f"{row['flops_per_pair'] / 3e6:,.0f}",  # forward pass: a third of a step on a pair
+            f"{prefix}Throughput": f"{row['pairs_per_second']:,.0f}",
+            f"{prefix}Share": rf"{row['share']:.0%}".replace("%", r"\%"),
+            f"{prefix}EqualTime": decibels(row["trainings"][0]["psnr"]),
+            f"{prefix}EqualEpochs": f"{row['pairs_per_second'] * 60 * results['minutes'] / results['pairs']:.1f}",
+        }
+    ours_end, published_end = ours["trainings"][0], published["trainings"][0]
+    return numbers | {
+        "BenchMachine": machine(results), "EqualMinutes": f"{results['minutes']:g}",
+        "ThroughputRatio": f"{ours['pairs_per_second'] / published['pairs_per_second']:.1f}",
+        "FlopsRatio": f"{published['flops_per_pair'] / ours['flops_per_pair']:.1f}",
+        "EqualTimeGain": decibels(round(ours_end["psnr"], 2) - round(published_end["psnr"], 2)),  # as the table shows
+        "EnsembleGain": decibels(ours_end["psnr"] - ours_end["history"][-1]["psnr"]),  # in-loop PSNR is without it
+    }
+
+
+def read(path: Path, numbers: Callable[[dict], dict[str, str]]) -> tuple[dict, dict[str, str]]:
+    """A results file and its `numbers`. ValueError, naming the command to run, if it is missing or another file."""
+    command = COMMANDS[path.name]
+    try:
+        results = json.loads(path.read_text())
+        return results, numbers(results)
+    except FileNotFoundError:
+        raise ValueError(f"no {path}; make it with `{command}`") from None
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged or not for this report ({error!r}); make it anew "
+                         f"with `{command}`") from error
+
+
+def macros(sections: dict[str, dict[str, str]]) -> str:
+    """LaTeX: a comment for each section, which says where its numbers come from, then a macro for each number."""
+    lines = ["% Written by `python -m Miniproject_1.others.figures`; do not edit."]
+    for source, numbers in sections.items():
+        lines += [f"% {source}", *(rf"\newcommand{{\{name}}}{{{text}}}" for name, text in numbers.items())]
+    return "\n".join(lines) + "\n"
+
+
+def source(name: str, results: dict) -> str:
+    return (f"{name}: {results['date']}, PyTorch {results['torch']}, {results['device']} ({results['processor']}, "
+            f"{results['threads']} threads), by `{COMMANDS[name]}`")
+
+
+# ------------------------------------------------------------------------------------------------- figure
+def draw(grade: dict, bench: dict, path: Path) -> None:
+    """PSNR per epoch of the training that was graded; beside it, PSNR against time of ours and published.
+
+    Epoch 0, the state before training, is left out: its PSNR is that of the noisy images, far below.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure  # without pyplot, which has global state
+    except ImportError as error:
+        raise ValueError('Matplotlib is missing: run pip install "noise2noise-denoiser[report]"') from error
+
+    with matplotlib.rc_context(FONT):
+        figure = Figure(figsize=(6.85, 2.1), layout="constrained")  # inches: the width of the text
+        left, right = figure.subplots(1, 2)
+
+        history = [row for row in grade["history"] if row["epoch"] > 0]
+        left.plot([row["epoch"] for row in history], [row["psnr"] for row in history], "o-", color=OURS, markersize=3)
+        left.set(xlabel="epoch", ylabel="PSNR (dB), est., pooled")
+        left.xaxis.get_major_locator().set_params(integer=True)
+
+        rows = {row["setting"]: row["trainings"][0] for row in bench["settings"]}
+        for name, color, marker in (("ours", OURS, "o-"), ("published", PUBLISHED, "s--")):
+            history = [row for row in rows[name]["history"] if row["epoch"] > 0]  # a single row if an epoch takes long
+            right.plot([row["seconds"] / 60 for row in history], [row["psnr"] for row in history], marker, color=color,
+                       markersize=4, label=name)
+        right.plot(rows["ours"]["seconds"] / 60, rows["ours"]["psnr"], "*", color=OURS, markersize=9,
+                   label="ours, self-ensemble")
+        right.set(xlabel="minutes of training", ylabel="PSNR (dB), per image")
+        right.set_xlim(left=0)
+        right.margins(y=0.15)
+        right.legend(frameon=False)
+
+        for axes in (left, right):
+            axes.grid(alpha=0.3)
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path, format="pdf", metadata={"CreationDate": None})  # same input, same file
+
+
+# ---------------------------------------------------------------------------------------------- the command
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; the file then takes the place of `path`, or is removed if the writing failed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write figure and numbers; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m Miniproject_1.others.figures", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", metavar="DIR", type=Path, default=Path("report/results"),
+                        help="folder with grade.json and bench.json; default: report/results")
+    parser.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("report"),
+                        help="folder of report.tex; default: report")
+    arguments = parser.parse_args(argv)
+    figure, text = arguments.output / "figures/training.pdf", arguments.output / "results/numbers.tex"
+    try:
+        grade, graded = read(arguments.results / "grade.json", grade_numbers)
+        bench, benched = read(arguments.results / "bench.json", bench_numbers)
+        for key in ("pairs", "validation_images"):  # they share a table
+            if grade[key] != bench[key]:
+                raise ValueError(f"{key} is {grade[key]} in grade.json and {bench[key]} in bench.json of "
+                                 f"{arguments.results}; run both commands with the same DATA and VALIDATION")
+        check_writable(figure)
+        check_writable(text)
+        with replacing(figure) as temporary:
+            draw(grade, bench, temporary)
+        sections = {"constants of the code": model_numbers(), source("grade.json", grade): graded,
+                    source("bench.json", bench): benched}
+        with replacing(text) as temporary:
+            temporary.write_text(macros(sections))
+    except (ValueError, OSError) as error:
+        print("error:", str(error).replace("\n", " "), file=sys.stderr)
+        return 2
+    print(f"wrote {figure} and {text}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""The figure and the numbers of the report, from small results files."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from Miniproject_1.model import UNet
+from Miniproject_1.others import figures
+from Miniproject_1.others.figures import main, scientific
+
+WHERE = {"date": "2026-01-02T03:04:05+00:00", "seed": 0, "device": "cpu", "processor": "A_B 100%", "threads": 2,
+         "torch": "2.0"}
+REPORT = Path(__file__).parents[1] / "report/report.tex"
+
+
+def history(*values):
+    """Rows as `Model.history` has them: the loss of epoch 0 is NaN."""
+    return [{"epoch": epoch, "loss": -5.0 if epoch else math.nan, "psnr": value, "seconds": 60.0 * epoch}
+            for epoch, value in enumerate(values)]
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder with the two results files; nothing else is in it."""
+    folder = tmp_path / "measured"
+    folder.mkdir()
+    psnr = {stage: {"per_image": value, "pooled": value - 1}
+            for stage, value in (("noisy", 20.5), ("pretrained", 26.0), ("untrained", 20.5), ("retrained", 25.254))}
+    grade = {"pairs": 50_000, "validation_images": 1_000, "epochs": 2, "limit": 2700, "psnr": psnr,
+             "seconds": {"training": 90.0, "testing": 14.0}, "history": history(20.0, 24.0, 24.561)}
+    ours = {"setting": "ours", "parameters": sum(weight.numel() for weight in UNet().parameters()),
+            "flops_per_pair": 600_000_000, "pairs_per_second": 400.0, "share": 0.5,
+            "trainings": [{"psnr": 25.5, "seconds": 120.0, "history": history(20.5, 25.0, 25.42)}]}
+    published = {"setting": "published", "parameters": 1_354_000, "flops_per_pair": 2_700_000_000,
+                 "pairs_per_second": 80.0, "share": 0.25,
+                 "trainings": [{"psnr": 24.75, "seconds": 130.0, "history": history(20.5, 24.75)[1:]}]}
+    bench = {"pairs": 50_000, "validation_images": 1_000, "minutes": 5.0, "settings": [ours, published]}
+    for name, measured in (("grade.json", grade), ("bench.json", bench)):
+        (folder / name).write_text(json.dumps(WHERE | measured))
+    return folder
+
+
+def change(path, edit):
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def run(results, output):
+    return main(["--results", str(results), "-o", str(output)])
+
+
+def assert_refused(capsys, results, output, *words):
+    """Exit code 2, one line on stderr with these words, and nothing written."""
+    assert run(results, output) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+    assert not list(output.rglob("*.*"))
+
+
+def test_numbers(results, tmp_path):
+    assert run(results, tmp_path / "report") == 0
+    text = (tmp_path / "report/results/numbers.tex").read_text()
+    numbers = dict(re.findall(r"^\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}$", text, re.MULTILINE))
+    expected = {
+        "Pairs": "50,000", "Epochs": "2", "TrainingMinutes": "1.5", "TestingSeconds": "14", "LimitMinutes": "45",
+        "NoisyPerImage": "20.50", "NoisyPooled": "19.50", "RetrainedPerImage": "25.25", "PretrainedPooled": "25.00",
+        "EstimatePooled": "24.56", "GradeDate": "2026-01-02", "GradeMachine": r"A\_B 100\%, 2 threads, PyTorch 2.0",
+        "OursFlops": "200", "PublishedFlops": "900", "FlopsRatio": "4.5", "PublishedParameters": "1.35",
+        "OursThroughput": "400", "ThroughputRatio": "5.0", "OursShare": r"50\%", "PublishedEqualTime": "24.75",
+        "EqualTimeGain": "0.75", "EnsembleGain": "0.08", "EqualMinutes": "5", "OursEqualEpochs": "2.4",
+    }
+    assert numbers | expected == numbers
+    assert "% Written by `python -m Miniproject_1.others.figures`" in text
+    assert "% bench.json: 2026-01-02T03:04:05+00:00, PyTorch 2.0, cpu" in text
+
+
+def test_report_uses_only_known_numbers(results, tmp_path):
+    """The capitalised macros of report.tex, but for \\E, the mean, are those of numbers.tex."""
+    assert run(results, tmp_path) == 0
+    known = set(re.findall(r"\\newcommand\{\\([A-Za-z]+)\}", (tmp_path / "results/numbers.tex").read_text()))
+    used = set(re.findall(r"\\([A-Z][A-Za-z]+)", REPORT.read_text()))
+    assert used == known
+
+
+def test_figure(results, tmp_path):
+    assert run(results, tmp_path / "report") == 0
+    figure = tmp_path / "report/figures/training.pdf"
+    first = figure.read_bytes()
+    assert first.startswith(b"%PDF")
+    assert [path.name for path in figure.parent.iterdir()] == ["training.pdf"]  # no temporary file is left
+    assert run(results, tmp_path / "report") == 0
+    assert figure.read_bytes() == first
+
+
+@pytest.mark.parametrize("name, command", [("grade.json", "test.py"), ("bench.json", "others.bench")])
+def test_missing(results, tmp_path, capsys, name, command):
+    (results / name).unlink()
+    assert_refused(capsys, results, tmp_path / "report", name, command)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"date": 1}', "\0"])
+@pytest.mark.parametrize("name", ["grade.json", "bench.json"])
+def test_foreign(results, tmp_path, capsys, name, content):
+    (results / name).write_text(content)
+    assert_refused(capsys, results, tmp_path / "report", name, figures.COMMANDS[name])
+
+
+def test_bench_without_trainings(results, tmp_path, capsys):
+    change(results / "bench.json", lambda bench: bench["settings"][0].update(trainings=[]))
+    assert_refused(capsys, results, tmp_path / "report", "bench.json", "--minutes 5")
+
+
+def test_bench_of_another_network(results, tmp_path, capsys):
+    change(results / "bench.json", lambda bench: bench["settings"][0].update(parameters=1_000))
+    assert_refused(capsys, results, tmp_path / "report", "bench.json", "1,000 parameters")
+
+
+def test_different_data(results, tmp_path, capsys):
+    change(results / "grade.json", lambda grade: grade.update(pairs=49_000))
+    assert_refused(capsys, results, tmp_path / "report", "49000", "50000")
+
+
+def test_output_that_cannot_be_written(results, tmp_path, capsys):
+    (tmp_path / "report").write_text("a file, not a folder")
+    assert run(results, tmp_path / "report") == 2
+    assert str(tmp_path / "report") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value, text", [(2e-3, r"2 \times 10^{-3}"), (1e-4, "10^{-4}"), (150, r"1.5 \times 10^{2}")])
+def test_scientific(value, text):
+    assert scientific(value) == rf"\ensuremath{{{text}}}"
