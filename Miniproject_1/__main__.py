@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         try:
             return arguments.run(arguments)
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:  # the last: torch's
             return _error(error)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _error(error: Exception) -> int:
-    print("error:", str(error).replace("\n", " "), file=sys.stderr)
+    print("error:", " ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
     return 2
 
 
@@ -123,6 +123,8 @@ def _train(arguments: argparse.Namespace) -> int:
                     time_limit=None if arguments.minutes is None else 60 * arguments.minutes,
                     progress=not arguments.quiet, checkpoint=arguments.output)
     except KeyboardInterrupt:
+        if not model.history:  # not begun: an older file stays
+            raise
         model.save(arguments.output)
         print(f"interrupted: wrote the weights reached so far to {arguments.output}", file=sys.stderr)
         return 130

@@ -8,7 +8,9 @@ Reading order: constants, U-Net, augmentation, loss, PSNR, `Model` (train, predi
 N x C x H x W with values 0-255 outside this module; the U-Net sees them in [-0.5, 0.5]. Only PyTorch is needed.
 """
 
+import collections
 import copy
+import io
 import math
 import os
 import time
@@ -24,12 +26,13 @@ WIDTHS = (32, 64)       # channels at full and half resolution; a third level ga
 BLOCKS = 2              # residual blocks per level, down and up; 3 were no better in equal time
 BATCH = 64              # pairs per step
 RATE = 2e-3             # peak learning rate of AdamW
-WARMUP = 100            # steps of linear warm-up: Adam's second moments are unreliable before
+WARMUP = 100            # steps of linear warm-up, at most a tenth of all: Adam's second moments are unreliable before
 WEIGHT_DECAY = 1e-4     # AdamW's default is 1e-2; pairs are plenty, so it only keeps weights bounded
 EMA = 0.995             # decay per step of the averaged weights, which are the ones kept
 LOSS_FLOOR = 1e-4       # MSE added inside the logarithm of the loss (-40 dB): flat images must not dominate
 HELD_OUT = 1_000        # about so many pairs, at most 1 in 20, are held out for the clean-free PSNR
 CHECK_EVERY = 50        # steps between two looks at the loss: each one makes a GPU wait
+LOSS_RISE = 1.0         # nat: a loss that much (4.3 dB) above its lowest level so far has diverged
 TILE = 64               # pixels: larger training images are cut into tiles of this side
 COURSE_LIMIT = {"cuda": 540.0, "cpu": 2520.0}  # seconds: 10 and 45 minutes, less a margin for testing
 CORE = 448              # pixels: `predict` works on squares of this side, with context around; a multiple of 2^depth
@@ -132,7 +135,9 @@ def noise2noise_loss(denoised: Tensor, target: Tensor) -> Tensor:
 
 def psnr(denoised: Tensor, clean: Tensor) -> float:
     """PSNR in dB, averaged over images: mean_i -10 log10(mse_i), peak 1; an image without error counts 100 dB.
-    N x C x H x W tensors, values 0-255."""
+    N x C x H x W tensors of one shape, values 0-255."""
+    if denoised.shape != clean.shape:
+        raise ValueError(f"images of {tuple(denoised.shape)} and {tuple(clean.shape)}, expected equal shapes")
     mse = ((denoised.double() - clean.double()) / 255).square().mean(dim=(1, 2, 3))  # N
     return -10 * mse.clamp(min=1e-10).log10().mean().item()
 
@@ -152,38 +157,34 @@ def estimate_psnr(denoised_a: Tensor, denoised_b: Tensor, a: Tensor, b: Tensor) 
 
 
 # -------------------------------------------------------------------------------------------------- input
-def check_images(images: Tensor, name: str, channels: int) -> None:
-    """TypeError or ValueError unless `images` is N x channels x H x W, not empty, finite, with values 0-255."""
-    if not isinstance(images, Tensor):
-        raise TypeError(f"{name} is a {type(images).__name__}, expected a torch.Tensor; torch.as_tensor converts it")
-    shape = " x ".join(map(str, images.shape)) or "scalar"
-    if images.dim() != 4 or images.numel() == 0:
-        raise ValueError(f"{name} is {shape}, expected N x {channels} x H x W, none of them 0; for one image use "
-                         f"image.unsqueeze(0)")
-    if images.shape[1] != channels:
-        raise ValueError(f"{name} has {images.shape[1]} channels ({shape}), the network has {channels}; expand grey "
-                         f"images, or train a Model(channels={images.shape[1]})")
-    if images.dtype == torch.uint8:
-        return
-    if images.is_complex() or images.dtype == torch.bool:
-        raise TypeError(f"{name} has dtype {images.dtype}, expected uint8 or float with values 0-255")
-    low, high = images.min().item(), images.max().item()  # both are NaN if any value is
-    if not math.isfinite(low + high):
-        raise ValueError(f"{name} contains NaN or infinity, expected finite values 0-255; replace these pixels first")
-    if low < 0 or high > 255:
-        raise ValueError(f"{name} has values from {low:g} to {high:g}, expected 0-255; shift, scale or clamp it first")
-    if images.is_floating_point() and 0 < high <= 1:
-        warnings.warn(f"{name} has values from {low:g} to {high:g}, expected 0-255; if it is scaled to [0, 1], "
-                      f"multiply it by 255", stacklevel=3)
-
-
-def check_pair(first: Tensor, second: Tensor, names: tuple[str, str], channels: int) -> None:
-    """`check_images` for both, and ValueError unless their shapes are equal."""
-    check_images(first, names[0], channels)
-    check_images(second, names[1], channels)
-    if first.shape != second.shape:
-        raise ValueError(f"{names[0]} is {tuple(first.shape)} and {names[1]} {tuple(second.shape)}, expected equal "
-                         f"shapes: two copies of the same scenes in the same order")
+def check_images(named: dict[str, Tensor], channels: int) -> None:
+    """TypeError or ValueError unless all are N x channels x H x W, alike, not empty, finite, with values 0-255."""
+    for name, images in named.items():
+        if not isinstance(images, Tensor):
+            raise TypeError(f"{name} is a {type(images).__name__}, expected a torch.Tensor; use torch.as_tensor")
+        shape = " x ".join(map(str, images.shape)) or "scalar"
+        if images.dim() != 4 or images.numel() == 0:
+            raise ValueError(f"{name} is {shape}, expected N x {channels} x H x W, none of them 0; for one image use "
+                             f"image.unsqueeze(0)")
+        if images.shape[1] != channels:
+            raise ValueError(f"{name} has {images.shape[1]} channels ({shape}), the network has {channels}; expand "
+                             f"grey images, or train a Model(channels={images.shape[1]})")
+        if images.dtype == torch.uint8:
+            continue
+        if images.dtype not in (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int32, torch.int64):
+            raise TypeError(f"{name} has dtype {images.dtype}, expected uint8 or float with values 0-255")
+        low, high = images.min().item(), images.max().item()  # both are NaN if any value is
+        if not math.isfinite(low + high):
+            raise ValueError(f"{name} contains NaN or infinity, expected finite values 0-255; replace these pixels")
+        if low < 0 or high > 255:
+            raise ValueError(f"{name} has values from {low:g} to {high:g}, expected 0-255; shift, scale or clamp it")
+        if images.is_floating_point() and 0 < high <= 1:
+            warnings.warn(f"{name} has values from {low:g} to {high:g}, expected 0-255; if it is scaled to [0, 1], "
+                          f"multiply it by 255", stacklevel=4)
+    shapes = [tuple(images.shape) for images in named.values()]
+    if shapes[0] != shapes[-1]:
+        raise ValueError(f"{' and '.join(named)} are {shapes[0]} and {shapes[-1]}, expected equal shapes: two copies "
+                         f"of the same scenes in the same order")
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -202,13 +203,12 @@ class Model:
     global state (grad mode, random generators, default dtype, cudnn flags, threads), nor needs a certain grad mode.
     """
 
+    @torch.inference_mode(False)
     def __init__(self, **unet):
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.history: list[dict] = []  # of the last `train`: a row per epoch, from 0, the state before it
         with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU, its generator is put back
-            self._use(UNet(**unet))
-
-    def _use(self, net: UNet) -> None:
+            net = UNet(**unet)
         self.net = net.to(self.device, torch.float32, memory_format=torch.channels_last).requires_grad_(False)
 
     def _forward(self, net: UNet, images: Tensor) -> Tensor:
@@ -217,6 +217,7 @@ class Model:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bf16(self.device)):
             return net(x).float() + 0.5
 
+    @torch.inference_mode(False)
     @torch.enable_grad()
     def train(self, noisy_a: Tensor, noisy_b: Tensor, num_epochs: int, *,
               validation: tuple[Tensor, Tensor] | None = None, time_limit: float | None | str = "course",
@@ -234,13 +235,13 @@ class Model:
         checkpoint         a file that gets the weights after each epoch, as by `save`
 
         Interrupted by Ctrl-C, the model holds the averaged weights reached so far. If the loss diverges, training
-        stops with a warning, at the last good weights. Raises TypeError or ValueError on bad input.
+        stops with a warning, at the last good weights. Raises TypeError, ValueError or OSError on bad input.
         """
         start = time.monotonic()
         channels = self.net.arguments["channels"]
-        check_pair(noisy_a, noisy_b, ("noisy_a", "noisy_b"), channels)
+        check_images({"noisy_a": noisy_a, "noisy_b": noisy_b}, channels)
         if validation is not None:
-            check_pair(*validation, ("validation[0]", "validation[1]"), channels)
+            check_images(dict(zip(("validation[0]", "validation[1]"), validation, strict=True)), channels)
         if type(num_epochs) is not int or num_epochs < 0:
             kind = ValueError if type(num_epochs) is int else TypeError
             raise kind(f"num_epochs is {num_epochs!r}, expected an integer of 0 or more")
@@ -248,6 +249,8 @@ class Model:
             time_limit = COURSE_LIMIT[self.device.type]
         if time_limit is not None and not time_limit > 0:
             raise ValueError(f"time_limit is {time_limit!r}, expected seconds above 0, or None for no limit")
+        if checkpoint is not None and not os.access(Path(checkpoint).parent, os.W_OK):
+            raise OSError(f"checkpoint {checkpoint} cannot be written: its folder is missing or read-only")
 
         a, b = tiles(noisy_a.detach()), tiles(noisy_b.detach())
         whole = all(copies.dtype == torch.uint8 or torch.equal(copies, copies.round()) for copies in (a, b))
@@ -264,29 +267,21 @@ class Model:
                 return math.nan  # too few pairs to hold any out
             return estimate_psnr(*(self.predict(copies, self_ensemble=False) for copies in held_out), *held_out)
 
+        def report(epoch: int, loss: float, rate: float, done: float) -> None:
+            row = {"epoch": epoch, "loss": loss, "psnr": measure(), "pairs_per_second": rate,
+                   "kind": "est." if validation is None else "per image", "seconds": time.monotonic() - start}
+            self.history.append(row)
+            left = row["seconds"] * (1 / done - 1) if done else math.nan
+            line = (f"{epoch:5d} {loss:9.4f} {row['psnr']:7.2f} {row['kind']:9} {rate:9.0f} {row['seconds']:8.0f}s "
+                    f"{left:8.0f}s")
+            if progress:
+                print(line.replace("nans", "   -").replace("nan", "  -"), flush=True)
+
         student = copy.deepcopy(self.net).requires_grad_(True)  # takes the steps; self.net averages its weights
         weights, average = list(student.parameters()), list(self.net.parameters())
         good = [weight.clone() for weight in average]  # what a diverging training falls back on
         optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay=WEIGHT_DECAY, fused=True)
         generator = torch.Generator(self.device).manual_seed(seed)
-        loss_sum = torch.zeros((), device=self.device)  # over an epoch; rarely read, since reading makes a GPU wait
-
-        def healthy() -> bool:
-            """Whether loss and weights are finite; if so they are the good ones, else the good ones come back."""
-            finite = bool((loss_sum + sum(torch._foreach_norm(average))).isfinite())
-            torch._foreach_copy_(*((good, average) if finite else (average, good)))
-            return finite
-
-        def report(epoch: int, loss: float, rate: float, done: float) -> None:
-            row = {"epoch": epoch, "loss": loss, "psnr": measure(), "kind": "per image" if validation else "est.",
-                   "pairs_per_second": rate, "seconds": time.monotonic() - start}
-            self.history.append(row)
-            left = row["seconds"] * (1 / done - 1) if done else math.nan
-            if progress:
-                line = (f"{epoch:5d} {loss:9.4f} {row['psnr']:7.2f} {row['kind']:9} {rate:9.0f} {row['seconds']:8.0f}s "
-                        f"{left:8.0f}s")
-                print(line.replace("nans", "   -").replace("nan", "  -"), flush=True)
-
         self.history = []
         if progress:
             print("epoch      loss   PSNR in dB      pairs/s   elapsed      left", flush=True)
@@ -294,38 +289,50 @@ class Model:
         report(0, math.nan, math.nan, 0)
         now = time.monotonic()
         end = math.inf if time_limit is None else start + 0.98 * time_limit - 2 * (now - began)  # the last row fits in
-        epoch_began = began = now
-        steps = math.ceil(len(a) / BATCH)  # per epoch
-        step = 0
-        done = 1.0 if num_epochs == 0 or end <= now else 0.0  # in [0, 1], by steps or by time, whichever is ahead
-        while done < 1:
-            if step % steps == 0:
-                order = torch.randperm(len(a), generator=generator, device=self.device).split(BATCH)
-            index = order[step % steps]
-            source, target = augment(a[index], b[index], generator)
-            loss = noise2noise_loss(self._forward(student, source), target / 255)
-            loss.backward()
-            optimizer.param_groups[0]["lr"] = RATE * min(1, (step + 1) / WARMUP) * (1 - done)
-            optimizer.step()
-            optimizer.zero_grad()
-            step += 1
-            decay = min(EMA, step / (step + 10))  # a short memory at first, while weights change fast
-            torch._foreach_lerp_(average, [weight.detach() for weight in weights], 1 - decay)
-            loss_sum += loss.detach()
-            done = max(step / (steps * num_epochs), (time.monotonic() - began) / (end - began))
-            epoch_ends = step % steps == 0 or done >= 1
-            if (epoch_ends or step % CHECK_EVERY == 0) and not healthy():
-                warnings.warn(f"the loss diverged at step {step}: training stopped, the model has the last good "
-                              f"weights; check the pairs for outliers, or lower RATE", stacklevel=2)
-                break
-            if epoch_ends:
-                taken, now = (step - 1) % steps + 1, time.monotonic()
-                pairs = min(taken * BATCH, len(a))
-                report(math.ceil(step / steps), loss_sum.item() / taken, pairs / (now - epoch_began), done)
-                if checkpoint is not None:
+        if num_epochs > 0 and end <= now:
+            warnings.warn(f"{time_limit:g} s are too short for a single step: nothing was trained", stacklevel=3)
+            return
+
+        began = now
+        steps = num_epochs * math.ceil(len(a) / BATCH)
+        warmup = max(1, min(WARMUP, steps // 10))
+        step, done = 0, 0.0  # done: progress in [0, 1], by steps or by time, whichever is ahead
+        recent, lowest = collections.deque(maxlen=CHECK_EVERY), math.inf  # losses, and the least mean of so many
+        for epoch in range(1, num_epochs + 1):
+            epoch_began, epoch_loss, pairs = time.monotonic(), torch.zeros((), device=self.device), 0
+            for index in torch.randperm(len(a), generator=generator, device=self.device).split(BATCH):
+                source, target = augment(a[index], b[index], generator)
+                loss = noise2noise_loss(self._forward(student, source), target / 255)
+                loss.backward()
+                optimizer.param_groups[0]["lr"] = RATE * min(1, (step + 1) / warmup) * (1 - done)
+                optimizer.step()
+                optimizer.zero_grad()
+                step, pairs = step + 1, pairs + len(index)
+                decay = min(EMA, step / (step + 10))  # a short memory at first, while weights change fast
+                torch._foreach_lerp_(average, [weight.detach() for weight in weights], 1 - decay)
+                recent.append(loss.detach())
+                epoch_loss += loss.detach() * len(index)
+                done = max(step / steps, (time.monotonic() - began) / (end - began))
+                if step == 1 or step % CHECK_EVERY == 0 or done >= 1:  # rarely: each look makes a GPU wait
+                    level = torch.stack(tuple(recent)).mean().item()
+                    finite = torch.stack(torch._foreach_norm(average)).isfinite().all()
+                    if not (finite and level < lowest + LOSS_RISE):  # nor is NaN less than anything
+                        torch._foreach_copy_(average, good)
+                        warnings.warn(f"the loss diverged, to {level:.3g} at step {step}: training stopped at the last "
+                                      f"good weights; look for outliers in the pairs, or lower RATE", stacklevel=3)
+                        return
+                    torch._foreach_copy_(good, average)
+                    lowest = min(lowest, level)
+                if done >= 1:
+                    break
+            report(epoch, epoch_loss.item() / pairs, pairs / (time.monotonic() - epoch_began), done)
+            if checkpoint is not None:
+                try:
                     self.save(checkpoint)
-                loss_sum.zero_()
-                epoch_began = time.monotonic()
+                except OSError as error:  # a full disk must not end the training
+                    warnings.warn(f"epoch {epoch}: checkpoint not written: {error}", stacklevel=3)
+            if done >= 1:
+                break
 
     @torch.no_grad()
     def predict(self, noisy: Tensor, *, self_ensemble: bool = True) -> Tensor:
@@ -333,40 +340,41 @@ class Model:
 
         noisy           N x C x H x W, uint8 or float, values 0-255, any N, H and W from 1 up
         self_ensemble   average over the eight flips and rotations (R. Timofte et al., "Seven ways to improve
-                        example-based single image super resolution", CVPR 2016, section 3.6): about 0.06 dB better,
-                        eight times slower
+                        example-based single image super resolution", CVPR 2016, section 3.6): 0.06 dB better, eight
+                        times slower
         Memory stays bounded: many images go in turn, large ones in overlapping squares, with the same result.
         Raises TypeError or ValueError on bad input.
         """
-        check_images(noisy, "noisy", self.net.arguments["channels"])
-        out = torch.empty(noisy.shape, dtype=torch.float32, device=noisy.device)
+        check_images({"noisy": noisy}, self.net.arguments["channels"])
+        views = [(turns, axes) for turns in range(4) for axes in ((), (-1,))] if self_ensemble else [(0, ())]
+        out = torch.zeros(noisy.shape, dtype=torch.float32, device=noisy.device)
+        for turns, axes in views:
+            denoised = self._denoise(noisy.rot90(turns, (-2, -1)).flip(axes))
+            out += denoised.flip(axes).rot90(-turns, (-2, -1))
+        return out.mul_(255 / len(views)).clamp_(0, 255)
+
+    def _denoise(self, images: Tensor) -> Tensor:
+        """`_forward` in bounded memory, on the device of `images`."""
+        out = torch.empty(images.shape, dtype=torch.float32, device=images.device)
         halo = self.net.reach  # a multiple of 2^depth, as CORE, so that every square has the grid of the whole
-        for y in range(0, noisy.shape[-2], CORE):
-            for x in range(0, noisy.shape[-1], CORE):
+        for y in range(0, images.shape[-2], CORE):
+            for x in range(0, images.shape[-1], CORE):
                 top, left = max(0, y - halo), max(0, x - halo)
-                square = noisy[..., top:y + CORE + halo, left:x + CORE + halo]
+                square = images[..., top:y + CORE + halo, left:x + CORE + halo]
                 number = max(1, CHUNK // (square.shape[-2] * square.shape[-1]))
                 for some, result in zip(square.split(number), out.split(number), strict=True):
-                    denoised = self._self_ensemble(some) if self_ensemble else self._forward(self.net, some)
                     core = result[..., y:y + CORE, x:x + CORE]
-                    core.copy_(denoised[..., y - top:, x - left:][..., :core.shape[-2], :core.shape[-1]])
-        return out.mul_(255).clamp_(0, 255)
-
-    def _self_ensemble(self, images: Tensor) -> Tensor:
-        """The mean over the eight flips and rotations, each turned back."""
-        total = 0
-        for turns in range(4):
-            for axes in ((), (-1,)):
-                turned = images.rot90(turns, (-2, -1)).flip(axes)
-                total = total + self._forward(self.net, turned).flip(axes).rot90(-turns, (-2, -1))
-        return total / 8
+                    denoised = self._forward(self.net, some)[..., y - top:, x - left:]
+                    core.copy_(denoised[..., :core.shape[-2], :core.shape[-1]])
+        return out
 
     def save(self, path: str | os.PathLike) -> None:
         """Write weights and U-Net arguments to `path`, by way of a temporary file, so that it is whole or untouched."""
-        path = Path(path)
-        temporary = path.with_name(path.name + ".tmp")  # same folder: the move is atomic
+        buffer = io.BytesIO()
+        torch.save({"unet": self.net.arguments, "weights": self.net.state_dict()}, buffer)
+        temporary = Path(path).with_name(Path(path).name + ".tmp")  # same folder: the move is atomic
         try:
-            torch.save({"unet": self.net.arguments, "weights": self.net.state_dict()}, temporary)
+            temporary.write_bytes(buffer.getvalue())  # where torch.save would turn a full disk into a RuntimeError
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -381,11 +389,12 @@ class Model:
             raise FileNotFoundError(f"no model at {' or '.join(map(str, candidates))}: train one with "
                                     f"`python -m Miniproject_1 train -o FILE`")
         try:
-            content = torch.load(found, map_location="cpu", weights_only=True)
-            with torch.random.fork_rng(devices=[]):
-                net = UNet(**content["unet"])
-            net.load_state_dict(content["weights"])
+            content = torch.load(io.BytesIO(found.read_bytes()), map_location="cpu", weights_only=True)
+            loaded = Model(**content["unet"])
+            loaded.net.load_state_dict(content["weights"])
+        except OSError:
+            raise
         except Exception as error:  # torch.load and load_state_dict raise many kinds for a damaged file
             raise ValueError(f"{found} is damaged or not a model of this project ({type(error).__name__}); write one "
                              f"with Model.save or `python -m Miniproject_1 train -o FILE`") from error
-        self._use(net)
+        self.net = loaded.net

@@ -1,10 +1,13 @@
 """The core: U-Net, augmentation, loss identity, PSNR, `Model`."""
 
 import copy
+import itertools
 import math
+import os
 import pickle
 import subprocess
 import sys
+import types
 import warnings
 from pathlib import Path
 
@@ -73,7 +76,7 @@ def test_unet_shares_no_weights_between_blocks_and_uses_all():
     net(torch.randn(1, 3, 8, 8)).square().sum().backward()
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in net.parameters())
     blocks = [module for module in net.modules() if isinstance(module, model.ResidualBlock)]
-    assert len({id(block) for block in blocks}) == len(blocks) == 3  # 1 block x (2 encoders + 1 decoder)
+    assert len(blocks) == 3  # 1 block x (2 encoders + 1 decoder); modules() names a shared one once
 
 
 # -------------------------------------------------------------------------------------------- augmentation
@@ -130,6 +133,11 @@ def test_psnr_agrees_with_scikit_image():
     assert psnr(a, clean) == pytest.approx(sum(expected) / 5, abs=1e-4)
 
 
+def test_psnr_does_not_broadcast():
+    with pytest.raises(ValueError, match="equal shapes"):
+        psnr(torch.zeros(4, 3, 2, 2), torch.zeros(1, 3, 2, 2))
+
+
 def test_psnr_of_a_known_error():
     clean = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     noisy = torch.stack((torch.full((3, 4, 4), 255), torch.full((3, 4, 4), 51)))  # errors of 1 and 1/5
@@ -172,8 +180,9 @@ def test_training_denoises_and_reports(small_steps):
     assert [row["epoch"] for row in denoiser.history] == list(range(5))
     assert {row["kind"] for row in denoiser.history} == {"est."}
     mse = (denoiser.predict(a, self_ensemble=False) - clean).square().mean() / 255**2
-    # 25 held-out images of 768 values with noise of standard deviation 24: the estimate's error is below 0.5 dB
-    assert denoiser.history[-1]["psnr"] == pytest.approx(-10 * mse.log10().item(), abs=1.0)
+    # 26 held-out pairs of 768 values, noise of deviation 23, error of 10 to 15: the estimate of the squared error has a
+    # deviation of about 2 x 23 x 12 / sqrt(2 x 26 x 768) = 2.8 of 150, or 0.08 dB; it is of other images than `mse`.
+    assert denoiser.history[-1]["psnr"] == pytest.approx(-10 * mse.log10().item(), abs=0.7)
 
 
 def test_training_on_validation_reports_the_psnr_per_image(capsys):
@@ -216,15 +225,24 @@ def test_training_takes_any_count_and_size(count, shape):
 
 
 def test_time_limit_ends_the_training_annealed(monkeypatch, small_steps):
+    """On a clock that ticks a second at each look, so that the load of the machine does not matter."""
+    ticks = itertools.count()
+    monkeypatch.setattr(model, "time", types.SimpleNamespace(monotonic=lambda: float(next(ticks))))
     rates = []
     step = torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step",
                         lambda self, *args: rates.append(self.param_groups[0]["lr"]) or step(self, *args))
     a, b, clean = noisy_pairs(64)
     denoiser = small_model()
-    denoiser.train(a, b, 1_000_000, time_limit=3, progress=False)
-    assert denoiser.history[-1]["seconds"] < 3
-    assert len(rates) > 20 and max(rates) > 0.5 * model.RATE and rates[-1] < 0.1 * model.RATE
+    denoiser.train(a, b, 1_000_000, time_limit=100, progress=False)
+    assert 90 < denoiser.history[-1]["seconds"] < 100
+    assert max(rates) > 0.5 * model.RATE and rates[-1] < 0.1 * model.RATE
+
+
+def test_a_limit_too_short_for_a_step_is_said(small_steps):
+    denoiser = small_model()
+    with pytest.warns(UserWarning, match="too short for a single step"):
+        denoiser.train(*noisy_pairs(64)[:2], 1, time_limit=1e-6, progress=False)
 
 
 def test_no_method_changes_global_state_and_training_works_with_autograd_off(tmp_path, small_steps):
@@ -271,7 +289,7 @@ def test_ctrl_c_leaves_the_weights_reached_so_far_and_a_checkpoint(tmp_path, mon
     assert psnr(saved.predict(a), clean) > psnr(a, clean) + 0.5
 
 
-def test_a_diverging_loss_stops_with_the_last_good_weights(monkeypatch, small_steps):
+def test_a_loss_of_nan_stops_with_the_last_good_weights(monkeypatch, small_steps):
     a, b, clean = noisy_pairs(320)
     losses = []
 
@@ -284,15 +302,50 @@ def test_a_diverging_loss_stops_with_the_last_good_weights(monkeypatch, small_st
     denoiser = small_model()
     with pytest.warns(UserWarning, match="diverged"):
         denoiser.train(a, b, 100, progress=False)
-    assert len(losses) < 120
+    assert len(losses) == 100
     assert psnr(denoiser.predict(a), clean) > psnr(a, clean) + 0.5
+
+
+def test_a_rising_loss_stops_with_the_last_good_weights(monkeypatch, small_steps):
+    """A rate that is far too high never gives NaN, since the loss is a logarithm."""
+    monkeypatch.setattr(model, "RATE", 10.0)
+    a, b, clean = noisy_pairs(320)
+    denoiser = small_model()
+    with pytest.warns(UserWarning, match="diverged"):
+        denoiser.train(a, b, 100, progress=False)
+    assert psnr(denoiser.predict(a), clean) > psnr(a, clean) - 1
+
+
+def test_a_checkpoint_that_cannot_be_written(tmp_path, monkeypatch, small_steps):
+    a, b, clean = noisy_pairs(64)
+    denoiser = small_model()
+    with pytest.raises(OSError, match="missing or read-only"):
+        denoiser.train(a, b, 1, progress=False, checkpoint=tmp_path / "missing" / "model.pth")
+
+    def full_disk(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.warns(UserWarning, match="epoch 1: checkpoint not written: No space"):
+        denoiser.train(a, b, 1, progress=False, checkpoint=tmp_path / "model.pth")
+    assert not list(tmp_path.iterdir())
+
+
+def test_inference_mode_does_not_matter():
+    a, b, clean = noisy_pairs(64)
+    with torch.inference_mode():
+        denoiser = small_model()
+        denoiser.train(a.clone(), b.clone(), 1, progress=False)
+        denoiser.predict(a)
+    denoiser.train(a, b, 1, progress=False)
+    assert denoiser.history[-1]["epoch"] == 1
 
 
 # ------------------------------------------------------------------------------------------------- predict
 @pytest.fixture
 def random_model():
     denoiser = small_model()
-    denoiser._use(randomised(denoiser.net))
+    randomised(denoiser.net)
     return denoiser
 
 
@@ -318,12 +371,13 @@ def test_predict_gives_the_same_for_a_batch_as_for_its_images():
     assert torch.equal(denoiser.predict(uint8), denoiser.predict(uint8.float()))
 
 
+@pytest.mark.parametrize("self_ensemble", [True, False])
 @pytest.mark.parametrize("size", [(96, 128), (75, 101)])
-def test_predict_in_squares_equals_the_whole(random_model, monkeypatch, size):
+def test_predict_in_squares_equals_the_whole(random_model, monkeypatch, size, self_ensemble):
     noisy = torch.rand(2, 3, *size) * 255
-    whole = random_model.predict(noisy, self_ensemble=False)
+    whole = random_model.predict(noisy, self_ensemble=self_ensemble)
     monkeypatch.setattr(model, "CORE", 32)
-    assert (random_model.predict(noisy, self_ensemble=False) - whole).abs().max() < 0.1
+    assert (random_model.predict(noisy, self_ensemble=self_ensemble) - whole).abs().max() < 0.1
 
 
 @pytest.mark.parametrize("widths, blocks", [((4, 4), 2), ((4,), 1), ((4, 4, 4), 3), ((4, 4, 4, 4), 1)])
@@ -409,7 +463,7 @@ def test_damaged_weights_are_refused(tmp_path, monkeypatch, random_model, damage
 
 
 def test_save_to_a_missing_folder_fails_and_leaves_nothing(tmp_path, random_model):
-    with pytest.raises((OSError, RuntimeError)):
+    with pytest.raises(OSError, match="missing"):
         random_model.save(tmp_path / "missing" / "model.pth")
     assert not list(tmp_path.iterdir())
 
@@ -425,6 +479,7 @@ BAD_IMAGES = [
     (GOOD[..., :0], ValueError, "4 x 0.*none of them 0"),
     (GOOD[:, :1], ValueError, "1 channels.*network has 3"),
     (GOOD.bool(), TypeError, "torch.bool"),
+    (GOOD.to(torch.uint16), TypeError, "torch.uint16"),
     (GOOD.to(torch.complex64), TypeError, "complex64"),
     (GOOD * math.nan, ValueError, "NaN or infinity"),
     (GOOD * math.inf, ValueError, "NaN or infinity"),

@@ -175,8 +175,9 @@ def test_any_kind_of_image_becomes_upright_rgb(tmp_path, recwarn):
         assert image.size == ((32, 64) if path.stem == "exif" else (64, 32))
         assert max(image.getpixel(first)) < 5 and min(image.getpixel(last)) > 250, path
     grey = torch.full((4, 4), 0x4000, dtype=torch.uint16)
-    Image.fromarray(grey.numpy()).save(tmp_path / "dark.png")
-    assert pixelate._open(tmp_path / "dark.png").getpixel((0, 0)) == (64, 64, 64)  # scaled, not clipped
+    for name in ("dark.png", "dark.pgm"):
+        Image.fromarray(grey.numpy()).save(tmp_path / name)
+        assert pixelate._open(tmp_path / name).getpixel((0, 0)) == (64, 64, 64)  # scaled, not clipped
     assert not recwarn.list
 
 

@@ -26,11 +26,10 @@ SETTINGS: dict[str, Callable[[], Model | PublishedModel]] = {
     "published": PublishedModel,
     "1 block": lambda: Model(blocks=1),
     "3 blocks": lambda: Model(blocks=3),
-    "narrow": lambda: Model(widths=(16, 32, 64)),
-    "wide": lambda: Model(widths=(64, 128, 256)),
+    "narrow": lambda: Model(widths=(16, 32)),
+    "wide": lambda: Model(widths=(64, 128)),
     "1 level": lambda: Model(widths=(32,)),
-    "2 levels": lambda: Model(widths=(32, 64)),
-    "4 levels": lambda: Model(widths=(32, 64, 128, 256)),
+    "3 levels": lambda: Model(widths=(32, 64, 128)),
 }
 TURNS = 5       # of which the median counts
 TURN = 8.0      # seconds of training in one
@@ -101,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         unknown = [name for name in arguments.settings if name not in SETTINGS]
         if unknown:
             raise ValueError(f"no setting {', '.join(unknown)}; expected some of {', '.join(SETTINGS)}")
-        if arguments.minutes < 0 or arguments.seeds < 1:
+        if not arguments.minutes >= 0 or arguments.seeds < 1:
             raise ValueError("expected --minutes of at least 0 and --seeds of at least 1")
         if arguments.results:
             check_writable(arguments.results)

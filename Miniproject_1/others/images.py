@@ -5,6 +5,7 @@ A tensor is C x H x W with values 0-255: C = 1 grey, 2 grey and alpha, 3 RGB, 4 
 """
 
 import ctypes
+import io
 import os
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..model import TILE, tiles
-from .pixelate import _pillow, image_files
+from .pixelate import image_files, pillow
 
 EIGHT_BIT = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels -> Pillow's mode
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L")       # "I" is what Pillow makes of a 16-bit PGM
@@ -27,7 +28,7 @@ def read(path: str | os.PathLike) -> Tensor:
     Palette images become RGB or RGBA. ValueError if the file is no image, is truncated, has several
     frames or a mode such as CMYK; OSError (FileNotFoundError and so on) if it cannot be opened.
     """
-    pil = _pillow()
+    pil = pillow()
     with open(path, "rb") as file:
         try:
             with pil.Image.open(file) as image:
@@ -45,7 +46,7 @@ def read(path: str | os.PathLike) -> Tensor:
                 return data.view(image.height, image.width, -1).permute(2, 0, 1).contiguous()
         except pil.UnidentifiedImageError as error:
             raise ValueError(f"{path}: not an image that Pillow can read, or damaged") from error
-        except (OSError, ValueError, SyntaxError, pil.Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow's decoders raise many types on damaged files
             raise ValueError(f"{path}: {error}") from error
 
 
@@ -60,7 +61,7 @@ def _sixteen_bit(image) -> Tensor:
 
 def check_suffix(path: str | os.PathLike) -> str:
     """Pillow's name of the format that belongs to the suffix of `path`; ValueError if it cannot write that."""
-    Image = _pillow().Image
+    Image = pillow().Image
     kind = Image.registered_extensions().get(Path(path).suffix.lower())
     if kind not in Image.SAVE:
         raise ValueError(f"{path}: Pillow cannot write such images; use a suffix such as .png, .tif or .jpg")
@@ -74,7 +75,7 @@ def write(image: Tensor, path: str | os.PathLike, sixteen_bit: bool = False) -> 
     appears whole or not at all. ValueError for other shapes and for formats that cannot hold the image, OSError
     if the file cannot be written.
     """
-    Image = _pillow().Image
+    Image = pillow().Image
     kind = check_suffix(path)
     channels, height, width = image.shape
     if sixteen_bit and channels == 1:
@@ -88,14 +89,15 @@ def write(image: Tensor, path: str | os.PathLike, sixteen_bit: bool = False) -> 
     data = ctypes.string_at(pixels.data_ptr(), pixels.nbytes)  # tensor to bytes, without NumPy
     picture = Image.frombytes(mode, (width, height), data)
 
+    encoded = io.BytesIO()
+    try:
+        picture.save(encoded, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    except (KeyError, OSError) as error:  # Pillow refuses, for example, alpha or 16 bits in a JPEG
+        raise ValueError(f"{path}: {error}; use another format, such as .png") from error
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            try:
-                picture.save(file, kind, **({"quality": 95} if kind == "JPEG" else {}))
-            except (KeyError, OSError) as error:  # Pillow refuses, for example, alpha or 16 bits in a JPEG
-                raise ValueError(f"{path}: {error}; use another format, such as .png") from error
+        temporary.write_bytes(encoded.getvalue())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -82,7 +82,7 @@ def noisy_clean(sources: Tensor, generator: torch.Generator) -> tuple[Tensor, Te
 
 def image_files(folder: str | Path) -> list[Path]:
     """The files below `folder` whose suffix is that of a format Pillow reads, sorted; ValueError if none."""
-    image = _pillow().Image
+    image = pillow().Image
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; give the path of a folder that holds photos")
@@ -101,7 +101,7 @@ def split_files(files: list[Path], seed: int) -> tuple[list[Path], list[Path]]:
     return shuffled[held_out:], shuffled[:held_out]
 
 
-def _pillow():
+def pillow():
     """The PIL package. ValueError if it is not installed: only photos need it."""
     try:
         import PIL.Image
@@ -113,9 +113,11 @@ def _pillow():
 
 def _open(path: Path):
     """The decoded photo, upright, as an RGB Pillow image."""
-    pil = _pillow()
+    pil = pillow()
     with pil.Image.open(path) as image:
         image = pil.ImageOps.exif_transpose(image)
+    if image.mode == "I":  # what Pillow makes of a 16-bit PGM
+        image = image.convert("I;16")
     if image.mode.startswith("I;16"):  # Pillow would clip 16 bits instead of scaling them
         image = image.point(lambda value: value * (1 / 256)).convert("L")
     if "transparency" in image.info:  # Pillow warns if a palette with transparency goes to RGB directly
@@ -169,7 +171,7 @@ def _centre(photo, count: int, generator: torch.Generator) -> Tensor:
 def _square(photo, left: int, top: int, side: int) -> Tensor:
     """A square of the photo resized to 3 x SOURCE x SOURCE, uint8."""
     box = (left, top, left + side, top + side)
-    resized = photo.resize((SOURCE, SOURCE), _pillow().Image.Resampling.BICUBIC, box=box)
+    resized = photo.resize((SOURCE, SOURCE), pillow().Image.Resampling.BICUBIC, box=box)
     pixels = torch.frombuffer(bytearray(resized.tobytes()), dtype=torch.uint8)
     return pixels.view(SOURCE, SOURCE, 3).permute(2, 0, 1)
 
@@ -350,8 +352,8 @@ def build(
         train_files, validation_files = split_files(_readable(image_files(photos), **work), seed)
         validation_data = photo_pairs(validation_files, validation, _centre, noisy_clean, seed, **work)
         train_data = photo_pairs(train_files, pairs, _crops, noisy_noisy, seed, **work)
-    save_tensors(train_data, train_path)
     save_tensors(validation_data, validation_path)
+    save_tensors(train_data, train_path)  # last: where it lies, the set is complete
 
 
 def load_tensors(path: str | Path) -> tuple[Tensor, Tensor]:
@@ -404,6 +406,8 @@ def check_writable(path: str | Path) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError("it is a folder")
+        if path.exists() and not path.is_file():
+            raise OSError("it is a device or a pipe")
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
