@@ -4,6 +4,9 @@ It trains on pairs of noisy copies of one scene whose noise is independent and u
 other: the noise of the target cannot be predicted, so what it learns is the target's mean, the clean image (J. Lehtinen
 et al., "Noise2Noise: Learning Image Restoration without Clean Data", ICML 2018, section 2).
 
+Result: 25.81 dB per image (24.91 pooled; noisy input 20.84) after 10 epochs on 50,000 pairs, from scratch in 23 minutes
+on two cores of an AMD EPYC without a GPU, one run, torch 2.13.0 (report/results/grade.json).
+
 Reading order: constants, U-Net, augmentation, loss, PSNR, `Model` (train, predict, save, load). Images are
 N x C x H x W with values 0-255 outside this module; the U-Net sees them in [-0.5, 0.5]. Only PyTorch is needed.
 """
@@ -174,10 +177,9 @@ def check_images(named: dict[str, Tensor], channels: int) -> None:
         if images.dtype not in (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int32, torch.int64):
             raise TypeError(f"{name} has dtype {images.dtype}, expected uint8 or float with values 0-255")
         low, high = images.min().item(), images.max().item()  # both are NaN if any value is
-        if not math.isfinite(low + high):
-            raise ValueError(f"{name} contains NaN or infinity, expected finite values 0-255; replace these pixels")
-        if low < 0 or high > 255:
-            raise ValueError(f"{name} has values from {low:g} to {high:g}, expected 0-255; shift, scale or clamp it")
+        if not (low >= 0 and high <= 255):
+            raise ValueError(f"{name} has values from {low:g} to {high:g}, expected 0-255 without NaN or infinity; "
+                             f"shift, scale or clamp it")
         if images.is_floating_point() and 0 < high <= 1:
             warnings.warn(f"{name} has values from {low:g} to {high:g}, expected 0-255; if it is scaled to [0, 1], "
                           f"multiply it by 255", stacklevel=4)
@@ -271,7 +273,7 @@ class Model:
             row = {"epoch": epoch, "loss": loss, "psnr": measure(), "pairs_per_second": rate,
                    "kind": "est." if validation is None else "per image", "seconds": time.monotonic() - start}
             self.history.append(row)
-            left = row["seconds"] * (1 / done - 1) if done else math.nan
+            left = row["seconds"] * max(0, 1 / done - 1) if done else math.nan
             line = (f"{epoch:5d} {loss:9.4f} {row['psnr']:7.2f} {row['kind']:9} {rate:9.0f} {row['seconds']:8.0f}s "
                     f"{left:8.0f}s")
             if progress:
@@ -289,16 +291,17 @@ class Model:
         report(0, math.nan, math.nan, 0)
         now = time.monotonic()
         end = math.inf if time_limit is None else start + 0.98 * time_limit - 2 * (now - began)  # the last row fits in
-        if num_epochs > 0 and end <= now:
+        if num_epochs and end <= now:
             warnings.warn(f"{time_limit:g} s are too short for a single step: nothing was trained", stacklevel=3)
-            return
 
         began = now
         steps = num_epochs * math.ceil(len(a) / BATCH)
         warmup = max(1, min(WARMUP, steps // 10))
-        step, done = 0, 0.0  # done: progress in [0, 1], by steps or by time, whichever is ahead
-        recent, lowest = collections.deque(maxlen=CHECK_EVERY), math.inf  # losses, and the least mean of so many
-        for epoch in range(1, num_epochs + 1):
+        recent = collections.deque(maxlen=CHECK_EVERY)  # losses; `lowest` is the least mean of so many so far
+        epoch = step = 0
+        done = 0.0 if steps and end > now else 1.0  # progress, by steps or by time, whichever is ahead
+        while done < 1:
+            epoch += 1
             epoch_began, epoch_loss, pairs = time.monotonic(), torch.zeros((), device=self.device), 0
             for index in torch.randperm(len(a), generator=generator, device=self.device).split(BATCH):
                 source, target = augment(a[index], b[index], generator)
@@ -313,16 +316,18 @@ class Model:
                 recent.append(loss.detach())
                 epoch_loss += loss.detach() * len(index)
                 done = max(step / steps, (time.monotonic() - began) / (end - began))
-                if step == 1 or step % CHECK_EVERY == 0 or done >= 1:  # rarely: each look makes a GPU wait
-                    level = torch.stack(tuple(recent)).mean().item()
-                    finite = torch.stack(torch._foreach_norm(average)).isfinite().all()
-                    if not (finite and level < lowest + LOSS_RISE):  # nor is NaN less than anything
+                if step == 1:
+                    lowest = loss.item()
+                if step % CHECK_EVERY == 0 or done >= 1:  # rarely: each look makes a GPU wait
+                    level = torch.stack(tuple(recent)).mean()
+                    finite = torch.stack((level, *torch._foreach_norm(average))).isfinite().all()
+                    if not finite or (len(recent) == CHECK_EVERY and level > lowest + LOSS_RISE):
                         torch._foreach_copy_(average, good)
                         warnings.warn(f"the loss diverged, to {level:.3g} at step {step}: training stopped at the last "
                                       f"good weights; look for outliers in the pairs, or lower RATE", stacklevel=3)
                         return
                     torch._foreach_copy_(good, average)
-                    lowest = min(lowest, level)
+                    lowest = min(lowest, level.item())
                 if done >= 1:
                     break
             report(epoch, epoch_loss.item() / pairs, pairs / (time.monotonic() - epoch_began), done)
@@ -331,8 +336,6 @@ class Model:
                     self.save(checkpoint)
                 except OSError as error:  # a full disk must not end the training
                     warnings.warn(f"epoch {epoch}: checkpoint not written: {error}", stacklevel=3)
-            if done >= 1:
-                break
 
     @torch.no_grad()
     def predict(self, noisy: Tensor, *, self_ensemble: bool = True) -> Tensor:

@@ -387,7 +387,7 @@ def test_reach_is_what_the_network_sees(widths, blocks):
         image = torch.rand(1, 1, 512, 512, dtype=torch.float64, requires_grad=True)
         net(image)[..., middle, middle].sum().backward()
         seen = (image.grad[0, 0].nonzero() - middle).abs().max()
-        assert net.reach / 2 < seen <= net.reach
+        assert net.reach / 3 < seen <= net.reach  # a bound, and not a wasteful one
     assert model.CORE % 2 ** len(widths) == net.reach % 2 ** (len(widths) - 1) == 0
 
 
@@ -481,8 +481,8 @@ BAD_IMAGES = [
     (GOOD.bool(), TypeError, "torch.bool"),
     (GOOD.to(torch.uint16), TypeError, "torch.uint16"),
     (GOOD.to(torch.complex64), TypeError, "complex64"),
-    (GOOD * math.nan, ValueError, "NaN or infinity"),
-    (GOOD * math.inf, ValueError, "NaN or infinity"),
+    (GOOD * math.nan, ValueError, "from (nan|inf) to (nan|inf), expected 0-255 without NaN or infinity"),
+    (GOOD * math.inf, ValueError, "from (nan|inf) to (nan|inf), expected 0-255 without NaN or infinity"),
     (GOOD * 3, ValueError, "from 300 to 300.*expected 0-255"),
     (-GOOD, ValueError, "from -100 to -100.*expected 0-255"),
     (GOOD.long() + 1000, ValueError, "expected 0-255"),
@@ -492,13 +492,13 @@ BAD_IMAGES = [
 @pytest.mark.parametrize("images, error, message", BAD_IMAGES)
 def test_bad_images_are_named(images, error, message):
     denoiser = small_model()
-    with pytest.raises(error, match="noisy is|noisy has|noisy contains") as caught:
+    with pytest.raises(error, match="noisy is|noisy has") as caught:
         denoiser.predict(images)
     assert caught.match(message)
     for arguments in ((images, GOOD), (GOOD, images)):
-        with pytest.raises(error, match="noisy_[ab] (is|has|contains)"):
+        with pytest.raises(error, match="noisy_[ab] (is|has)"):
             denoiser.train(*arguments, 1)
-        with pytest.raises(error, match=r"validation\[[01]\] (is|has|contains)"):
+        with pytest.raises(error, match=r"validation\[[01]\] (is|has)"):
             denoiser.train(GOOD, GOOD, 1, validation=arguments)
 
 
