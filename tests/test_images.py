@@ -5,7 +5,7 @@ import torch
 from PIL import Image, ImageOps
 
 from Miniproject_1.others.images import check_suffix, paired, read, split_alpha, write
-from Miniproject_1.others.picture import ENLARGED, GAP, grid
+from Miniproject_1.others.picture import ENLARGED, GAP, SCENES, grid, main
 
 
 def random_image(channels, height=5, width=7, seed=0):
@@ -115,6 +115,21 @@ def test_grid_places_rows_and_columns():
     assert picture.shape == (1, 2 * 2 * ENLARGED + GAP, 3 * 4 * ENLARGED + 2 * GAP)
     corners = [(0, 0), (0, 4 * ENLARGED), (0, 4 * ENLARGED + GAP), (2 * ENLARGED, 0), (-1, -1), (2 * ENLARGED - 1, -1)]
     assert [picture[0, y, x].item() for y, x in corners] == [10, 255, 30, 255, 20, 10]
+
+
+def test_picture_of_scenes_and_of_photos(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 30), (200, 0, 0)).save(tmp_path / "photos" / "red.png")
+    assert main(["-o", str(tmp_path / "scenes.png")]) == 0
+    assert main(["--photos", str(tmp_path / "photos"), "-o", str(tmp_path / "photo.png")]) == 0
+    side = 32 * ENLARGED
+    height = 3 * side + 2 * GAP
+    assert read(tmp_path / "scenes.png").shape == (3, height, SCENES * (side + GAP) - GAP)
+    photo = read(tmp_path / "photo.png")
+    assert photo.shape == (3, height, side)
+    assert photo[:, 0, 0].tolist() == photo[:, -1, 0].tolist() == [200, 0, 0]  # noisy and clean: it is flat
+    assert main(["--photos", str(tmp_path / "missing"), "-o", str(tmp_path / "photo.png")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_split_alpha():

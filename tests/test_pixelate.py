@@ -111,7 +111,7 @@ def test_validation_photos_are_whole_centre_squares(tmp_path):
     photo = torch.randint(256, (SOURCE, SOURCE + 20, 3), dtype=torch.uint8, generator=generator())
     Image.fromarray(photo.numpy()).save(tmp_path / "photo.png")
     noisy, clean = pixelate.photo_pairs(
-        [tmp_path / "photo.png"], 5, pixelate._centre, pixelate.noisy_clean, 0, progress=False, workers=1
+        [tmp_path / "photo.png"], 5, pixelate.centre, pixelate.noisy_clean, 0, progress=False, workers=1
     )
     cells = source_pixels(photo[:, 10:-10].permute(2, 0, 1)[None])
     assert (clean - cells.double().mean(-1)).abs().max() <= 0.5

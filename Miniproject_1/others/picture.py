@@ -1,11 +1,10 @@
-"""Write a picture of the denoiser at work: `python -m Miniproject_1.others.picture -o FILE [--seed S]`.
+"""Write a picture of the denoiser at work: `python -m Miniproject_1.others.picture -o FILE [--photos DIR]`.
 
-Rows from top to bottom: noisy, denoised, clean; one column per scene of the built-in generator, every pixel enlarged.
+Rows from top to bottom: noisy, denoised, clean; a column per photo of a folder, or generated scene; pixels enlarged.
 """
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from torch.nn.functional import pad
 
 from ..model import Model, psnr
 from .images import check_suffix, write
-from .pixelate import build, check_writable, load_tensors
+from .pixelate import centre, check_writable, image_files, noisy_clean, photo_pairs, scene_pairs
 
 SCENES = 6
 ENLARGED = 5  # pixels a side for one pixel of an image
@@ -33,16 +32,20 @@ def grid(rows: list[Tensor]) -> Tensor:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m Miniproject_1.others.picture", description=__doc__.split("\n")[2])
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="an image file, such as .png")
-    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of the scenes; default: 0")
+    parser.add_argument("--photos", metavar="DIR", type=Path, help="folder of photos; default: generated scenes")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of noise and scenes; default: 0")
     arguments = parser.parse_args(argv)
     try:
         check_suffix(arguments.output)
         check_writable(arguments.output)
         model = Model()
         model.load_pretrained_model()
-        with tempfile.TemporaryDirectory() as folder:
-            build(folder, pairs=1, validation=SCENES, seed=arguments.seed, progress=False)
-            noisy, clean = load_tensors(Path(folder, "val_data.pkl"))
+        work = {"seed": arguments.seed, "progress": False, "workers": 1}
+        if arguments.photos:
+            files = image_files(arguments.photos)
+            noisy, clean = photo_pairs(files, len(files), centre, noisy_clean, **work)
+        else:
+            noisy, clean = scene_pairs(SCENES, noisy_clean, **work)
         denoised = model.predict(noisy)
         write(grid([noisy.float(), denoised, clean.float()]), arguments.output)
     except (ValueError, OSError) as error:

@@ -161,7 +161,7 @@ def _crops(photo, count: int, generator: torch.Generator) -> Tensor:
     return torch.stack(sources)
 
 
-def _centre(photo, count: int, generator: torch.Generator) -> Tensor:
+def centre(photo, count: int, generator: torch.Generator) -> Tensor:
     """count x 3 x SOURCE x SOURCE, uint8: the largest centre square of the photo, `count` times."""
     side = min(photo.size)
     source = _square(photo, (photo.width - side) // 2, (photo.height - side) // 2, side)
@@ -350,7 +350,7 @@ def build(
         train_data = scene_pairs(pairs, noisy_noisy, seed, **work)
     else:
         train_files, validation_files = split_files(_readable(image_files(photos), **work), seed)
-        validation_data = photo_pairs(validation_files, validation, _centre, noisy_clean, seed, **work)
+        validation_data = photo_pairs(validation_files, validation, centre, noisy_clean, seed, **work)
         train_data = photo_pairs(train_files, pairs, _crops, noisy_noisy, seed, **work)
     save_tensors(validation_data, validation_path)
     save_tensors(train_data, train_path)  # last: where it lies, the set is complete
@@ -463,7 +463,7 @@ def _progress(steps: Iterable, total: int, label: str, show: bool) -> Iterator:
     except ImportError:
         pass
     else:
-        yield from tqdm(steps, total=total, desc=label)
+        yield from tqdm(steps, total=total, desc=label, mininterval=1.0)
         return
     printed = time.monotonic()
     for done, step in enumerate(steps, 1):
