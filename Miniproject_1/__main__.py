@@ -1,6 +1,7 @@
 """The command line: `python -m Miniproject_1 data|train|denoise`; each takes --help."""
 
 import argparse
+import math
 import sys
 import warnings
 from pathlib import Path
@@ -8,10 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .model import Model
+from .model import BATCH, Model
 from .others import images
 from .others.pixelate import build, check_writable, image_files, load_tensors
 
+STEPS = 500  # of a training by default, at least: ten passes over a handful of images would learn nothing
 DATA_HELP = """examples:
   python -m Miniproject_1 data                         50,000 pairs of generated scenes, into data/
   python -m Miniproject_1 data --photos ~/Pictures     ... of crops of the photos in this folder, and below it
@@ -81,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
                        help="folder with train_data.pkl, or a .pkl or .pt file of two tensors; default: data")
     train.add_argument("-a", metavar="DIR", type=Path, help="folder of noisy images, instead of -d")
     train.add_argument("-b", metavar="DIR", type=Path, help="folder of second copies, under the same names")
-    train.add_argument("--epochs", metavar="N", type=int, default=10, help="passes over the data; default: 10")
+    train.add_argument("--epochs", metavar="N", type=int,
+                       help=f"passes over the data; default: 10, or with few images as many as make {STEPS} steps")
     train.add_argument("--minutes", metavar="M", type=float, help="end within this time; default: no limit")
     train.add_argument("--seed", metavar="S", type=int, default=0, help="default: 0")
     train.add_argument("--from", metavar="FILE", type=Path, dest="start",
@@ -107,19 +110,20 @@ def _data(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    if arguments.epochs < 1:
+    if arguments.epochs is not None and arguments.epochs < 1:
         raise ValueError(f"--epochs is {arguments.epochs}, expected 1 or more")
     if arguments.minutes is not None and not arguments.minutes > 0:
         raise ValueError(f"--minutes is {arguments.minutes:g}, expected more than 0; leave it out for no limit")
     check_writable(arguments.output)
     noisy_a, noisy_b, validation = _training_data(arguments)
+    epochs = arguments.epochs or max(10, STEPS // math.ceil(len(noisy_a) / BATCH))
     with torch.random.fork_rng(devices=[]):  # initial weights follow --seed, global state stays
         torch.default_generator.manual_seed(arguments.seed)
         model = Model()
     if arguments.start:
         model.load_pretrained_model(arguments.start)
     try:
-        model.train(noisy_a, noisy_b, arguments.epochs, validation=validation, seed=arguments.seed,
+        model.train(noisy_a, noisy_b, epochs, validation=validation, seed=arguments.seed,
                     time_limit=None if arguments.minutes is None else 60 * arguments.minutes,
                     progress=not arguments.quiet, checkpoint=arguments.output)
     except KeyboardInterrupt:

@@ -257,6 +257,9 @@ class Model:
         a, b = tiles(noisy_a.detach()), tiles(noisy_b.detach())
         whole = all(copies.dtype == torch.uint8 or torch.equal(copies, copies.round()) for copies in (a, b))
         a, b = (copies.to(self.device, torch.uint8 if whole else torch.float32) for copies in (a, b))
+        if torch.equal(a, b):
+            warnings.warn("noisy_a and noisy_b are identical, expected copies with independent noise: nothing can be "
+                          "learnt from these", stacklevel=3)
         held_out = None
         if validation is None and len(a) >= 20:
             held = torch.arange(len(a), device=self.device) % max(20, len(a) // HELD_OUT) == 0
@@ -270,8 +273,9 @@ class Model:
             return estimate_psnr(*(self.predict(copies, self_ensemble=False) for copies in held_out), *held_out)
 
         def report(epoch: int, loss: float, rate: float, done: float) -> None:
-            row = {"epoch": epoch, "loss": loss, "psnr": measure(), "pairs_per_second": rate,
-                   "kind": "est." if validation is None else "per image", "seconds": time.monotonic() - start}
+            kind = "per image" if validation is not None else "est." if held_out is not None else "none"
+            row = {"epoch": epoch, "loss": loss, "psnr": measure(), "kind": kind, "pairs_per_second": rate,
+                   "seconds": time.monotonic() - start}
             self.history.append(row)
             left = row["seconds"] * max(0, 1 / done - 1) if done else math.nan
             line = (f"{epoch:5d} {loss:9.4f} {row['psnr']:7.2f} {row['kind']:9} {rate:9.0f} {row['seconds']:8.0f}s "

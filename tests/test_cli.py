@@ -115,14 +115,16 @@ def test_train_on_a_file_without_validation(tmp_path, data, capsys):
 
 
 def test_train_on_two_folders(tmp_path, capsys):
-    for folder in ("a", "b"):
+    for folder, other in (("a", 0), ("b", 255)):
         (tmp_path / folder).mkdir()
-        write(random_images(3, 32, 40), tmp_path / folder / "one.png")
-        write(random_images(1, 50, 32), tmp_path / folder / "two.png")
-    assert run("train", "-a", tmp_path / "a", "-b", tmp_path / "b", "--epochs", 1, "-o", tmp_path / "model.pth",
-               "--quiet") == 0
+        write(random_images(3, 32, 40) ^ other, tmp_path / folder / "one.png")
+        write(random_images(1, 50, 32) ^ other, tmp_path / folder / "two.png")
+    folders = ["-a", tmp_path / "a", "-b", tmp_path / "b", "-o", tmp_path / "model.pth"]
+    assert run("train", *folders, "--epochs", 1, "--quiet") == 0
     assert capsys.readouterr().out == f"wrote {tmp_path / 'model.pth'}\n"
     assert (tmp_path / "model.pth").exists()
+    assert run("train", *folders) == 0  # by default as many epochs as make 500 steps
+    assert capsys.readouterr().out.splitlines()[-2].startswith("  500 ")
 
 
 def test_train_is_repeatable_and_leaves_the_global_generator_alone(tmp_path, data):

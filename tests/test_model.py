@@ -219,7 +219,7 @@ def test_zero_epochs_change_nothing():
 def test_training_takes_any_count_and_size(count, shape):
     a = torch.randint(0, 256, (count, *shape), dtype=torch.uint8)
     denoiser = small_model()
-    denoiser.train(a, a.flip(0), 1, progress=False)
+    denoiser.train(a, 255 - a, 1, progress=False)
     assert denoiser.history[-1]["epoch"] == 1
     assert all(weight.isfinite().all() for weight in denoiser.net.parameters())
 
@@ -510,6 +510,12 @@ def test_images_scaled_to_one_get_a_hint():
         warnings.simplefilter("error")
         denoiser.predict(torch.zeros(1, 3, 4, 4))  # black is black on either scale
         denoiser.predict(torch.ones(1, 3, 4, 4, dtype=torch.uint8))
+
+
+def test_identical_copies_get_a_warning():
+    a = noisy_pairs(2)[0]
+    with pytest.warns(UserWarning, match="identical"):
+        small_model().train(a, a.clone(), 1, progress=False)
 
 
 def test_pairs_of_different_shape_are_refused():
