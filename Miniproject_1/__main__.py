@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--photos", metavar="DIR", type=Path, help="folder of photos; default: made-up scenes")
     data.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("data"), help="default: data")
     data.add_argument("--pairs", metavar="N", type=int, default=50_000, help="training pairs; default: 50000")
+    data.add_argument("--clean", action="store_true",
+                      help="write clean_data.pkl, too: (noisy, clean) of the same crops, to compare with")
     data.add_argument("--seed", metavar="S", type=int, default=0, help="default: 0")
 
     train = command(_train, "train", "train a network on pairs of noisy images", TRAIN_HELP)
@@ -104,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _data(arguments: argparse.Namespace) -> int:
-    build(arguments.output, arguments.photos, pairs=arguments.pairs, seed=arguments.seed)
+    build(arguments.output, arguments.photos, pairs=arguments.pairs, seed=arguments.seed, clean=arguments.clean)
     print(f"wrote {arguments.output / 'train_data.pkl'} and {arguments.output / 'val_data.pkl'}")
     return 0
 

@@ -1,18 +1,16 @@
-"""Noise2Noise denoising: a U-Net that learns to remove noise without ever seeing a clean image.
+"""Noise2Noise denoising: a U-Net that learns to remove noise from pairs of noisy images, without a clean one.
 
-It trains on pairs of noisy copies of one scene whose noise is independent and unbiased, and predicts one copy from the
-other: the noise of the target cannot be predicted, so what it learns is the target's mean, the clean image (J. Lehtinen
-et al., "Noise2Noise: Learning Image Restoration without Clean Data", ICML 2018, section 2).
+It predicts one noisy copy of a scene from another. If the noise is independent and unbiased, that of the target cannot
+be predicted, and what is learnt is the target's mean, the clean image (J. Lehtinen et al., "Noise2Noise: Learning Image
+Restoration without Clean Data", ICML 2018, section 2). RESULT
 
-Result: 25.81 dB per image (24.91 pooled; noisy input 20.84) after 10 epochs on 50,000 pairs, from scratch in 23 minutes
-on two cores of an AMD EPYC without a GPU, one run, torch 2.13.0 (report/results/grade.json).
-
-Reading order: constants, U-Net, augmentation, loss, PSNR, `Model` (train, predict, save, load). Images are
+Reading order: constants, U-Net, augmentation, loss, PSNR, optimizer, `Model` (train, predict, save, load). Images are
 N x C x H x W with values 0-255 outside this module; the U-Net sees them in [-0.5, 0.5]. Only PyTorch is needed.
 """
 
 import collections
 import copy
+import functools
 import io
 import math
 import os
@@ -27,11 +25,15 @@ from torch import Tensor, nn
 # ---------------------------------------------------------------------------------------------- constants
 WIDTHS = (32, 64)       # channels at full and half resolution: small, so that a CPU sees many pairs in time
 BLOCKS = 2              # residual blocks per level, down and up
-BATCH = 64              # pairs per step
+BATCH = 32              # pairs per step: more steps gain more than the larger batches' slightly better throughput
+MUON_RATE = 1e-2        # peak learning rate of Muon
+MOMENTUM = 0.95         # of Muon
 RATE = 2e-3             # peak learning rate of AdamW
-WARMUP = 100            # steps of linear warm-up, at most a tenth of all: Adam's second moments are unreliable before
 WEIGHT_DECAY = 1e-4     # AdamW's default is 1e-2; pairs are plenty, so it only keeps weights bounded
+WARMUP = 100            # steps of linear warm-up, at most a tenth of all: Adam's second moments are unreliable before
 EMA = 0.995             # decay per step of the averaged weights, which are the ones kept
+WEIGHT_POWER = 0.75     # of the loss's weights: 1 would be the inverse variance, if the estimate were exact
+VARIANCE_FLOOR = 1e-4   # added to the variance there (2.5 grey levels squared): flat areas must not dominate
 LOSS_FLOOR = 1e-4       # MSE added inside the logarithm of the loss (-40 dB): flat images must not dominate
 HELD_OUT = 1_000        # about so many pairs, at most 1 in 20, are held out for the clean-free PSNR
 CHECK_EVERY = 50        # steps between two looks at the loss: each one makes a GPU wait
@@ -61,9 +63,8 @@ class ResidualBlock(nn.Module):
 class UNet(nn.Module):
     """Residual U-Net (O. Ronneberger et al., MICCAI 2015) without normalisation, with a linear output.
 
-    N x channels x H x W in and out, any H and W from 1 up. `widths` holds the channels of each level, full resolution
-    first, `blocks` the residual blocks per level on the way down and again on the way up. Skip connections are added.
-    The network predicts the residual, the noise to take away; it starts as the identity.
+    N x channels x H x W in and out, any H and W from 1 up. `widths`: channels of each level, full resolution first;
+    `blocks`: residual blocks per level, down and again up. Skip connections are added. It starts as the identity.
     """
 
     def __init__(self, channels: int = 3, widths: tuple[int, ...] = WIDTHS, blocks: int = BLOCKS):
@@ -110,8 +111,8 @@ def augment(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, T
     pair = torch.where(coin[1], pair.flip(-2), pair)
     if pair.shape[-1] == pair.shape[-2]:
         pair = torch.where(coin[2], pair.transpose(-1, -2), pair)
-    a, b = pair
-    return torch.where(coin[3], b, a), torch.where(coin[3], a, b)
+    source, target = torch.where(coin[3], pair.flip(0), pair)
+    return source, target
 
 
 def tiles(images: Tensor, size: int = TILE) -> Tensor:
@@ -124,15 +125,21 @@ def tiles(images: Tensor, size: int = TILE) -> Tensor:
 
 
 # ------------------------------------------------------------------------------------------- loss and PSNR
-def noise2noise_loss(denoised: Tensor, target: Tensor) -> Tensor:
-    """mean over i of log(LOSS_FLOOR + mse_i), mse_i the mean squared error of image i against its noisy target.
+def noise2noise_loss(denoised: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """mean over i of log(LOSS_FLOOR + mse_i), mse_i the weighted squared error of image i against its noisy target;
+    N x C x H x W, values in [0, 1].
 
     With E[b | a, x] = x (unbiased noise, independent of the source's) E|f(a) - b|^2 = E|f(a) - x|^2 + E|b - x|^2, and
-    the last term does not depend on f: minimising the error against noisy targets minimises it against clean ones
-    (Lehtinen et al. 2018, section 2). The logarithm weights each image by 1 / mse_i, as the score does, which averages
-    decibels. That weight depends on the target, so weakly biases the mean; it is an average over a whole image.
+    the last term does not depend on f: what is best against noisy targets is best against clean ones (Lehtinen et al.
+    2018, section 2), with any weights that depend on the source alone. A pixel's is v^-WEIGHT_POWER, v the variance of
+    the source around it: targets with less noise tell more, as in weighted least squares. The logarithm weights image i
+    by 1 / mse_i, as does the score, an average of decibels; that depends on the target, but on all of its pixels.
     """
-    mse = (denoised - target).square().mean(dim=(1, 2, 3))  # N, values in [0, 1]
+    smooth = functools.partial(F.avg_pool2d, kernel_size=3, stride=1, padding=1, count_include_pad=False)
+    variance = smooth((source - smooth(source)).square().mean(1, keepdim=True))  # N x 1 x H x W
+    weight = (variance + VARIANCE_FLOOR) ** -WEIGHT_POWER
+    weight /= weight.mean(dim=(1, 2, 3), keepdim=True)
+    mse = (weight * (denoised - target).square()).mean(dim=(1, 2, 3))  # N
     return (mse + LOSS_FLOOR).log().mean()
 
 
@@ -146,17 +153,39 @@ def psnr(denoised: Tensor, clean: Tensor) -> float:
 
 
 def estimate_psnr(denoised_a: Tensor, denoised_b: Tensor, a: Tensor, b: Tensor) -> float:
-    """Pooled PSNR in dB against the clean images, estimated without them: -10 log10(mse), where
-
-        mse = mean (f(a) - b)^2 - 1/2 mean (a - b)^2, averaged with the same in the direction from b to a.
-
-    By the identity of `noise2noise_loss`; the second term is the mean noise variance of the two copies.
-    N x C x H x W tensors, values 0-255. Infinite if the estimated error is not positive (too few pixels).
-    """
+    """Pooled PSNR in dB against the clean images, estimated without them, by the identity of `noise2noise_loss`:
+    -10 log10(mse), mse = mean (f(a) - b)^2 - 1/2 mean (a - b)^2, averaged with the same in the direction from b to a.
+    N x C x H x W tensors, values 0-255. Infinite if the estimated error is not positive (too few pixels)."""
     f_a, f_b, a, b = (image.double() / 255 for image in (denoised_a, denoised_b, a, b))
     against_noisy = ((f_a - b).square().mean() + (f_b - a).square().mean()) / 2
     mse = (against_noisy - (a - b).square().mean() / 2).item()
     return -10 * math.log10(mse) if mse > 0 else math.inf
+
+
+# ---------------------------------------------------------------------------------------------- optimizer
+class Muon:
+    """Each step moves a matrix by its orthogonalised momentum, so that all its directions are learnt at one speed
+    (K. Jordan et al., "Muon", 2024). For the weights of convolutions, as matrices of R output channels x C others."""
+
+    def __init__(self, weights: list[Tensor]):
+        shapes = dict.fromkeys(weight.shape for weight in weights)
+        self.groups = [[weight for weight in weights if weight.shape == shape] for shape in shapes]
+        self.momenta = [torch.zeros_like(torch.stack(group).flatten(2)) for group in self.groups]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        for group, momentum in zip(self.groups, self.momenta, strict=True):
+            gradient = torch.stack([weight.grad for weight in group]).flatten(2)  # B x R x C
+            momentum.lerp_(gradient, 1 - MOMENTUM)
+            x = gradient.lerp(momentum, MOMENTUM)  # Nesterov's
+            x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)
+            gram, product = x @ x.mT, torch.eye(x.shape[1], device=x.device)
+            for _ in range(5):  # x <- p(x x^T) x, after Newton and Schulz, with Jordan's p: brings singular values from
+                p = 2.0315 * gram @ gram - 4.7750 * gram  # 0.01-1 to 0.7-1.2; on R x R matrices, x itself comes last
+                p.diagonal(dim1=1, dim2=2).add_(3.4445)
+                gram, product = p @ gram @ p, p @ product
+            changes = [change.view_as(weight) for change, weight in zip(product @ x, group, strict=True)]
+            torch._foreach_add_(group, changes, alpha=-rate)
 
 
 # -------------------------------------------------------------------------------------------------- input
@@ -172,38 +201,34 @@ def check_images(named: dict[str, Tensor], channels: int) -> None:
         if images.shape[1] != channels:
             raise ValueError(f"{name} has {images.shape[1]} channels ({shape}), the network has {channels}; expand "
                              f"grey images, or train a Model(channels={images.shape[1]})")
-        if images.dtype == torch.uint8:
-            continue
-        if images.dtype not in (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int32, torch.int64):
+        if images.dtype not in (torch.uint8, torch.int32, torch.int64) and (
+                not images.is_floating_point() or images.element_size() == 1):
             raise TypeError(f"{name} has dtype {images.dtype}, expected uint8 or float with values 0-255")
-        low, high = images.min().item(), images.max().item()  # both are NaN if any value is
-        if not (low >= 0 and high <= 255):
+        low, high = (0, 255) if images.dtype == torch.uint8 else (images.min().item(), images.max().item())
+        if not (low >= 0 and high <= 255):  # also if any value is NaN, as both are then
             raise ValueError(f"{name} has values from {low:g} to {high:g}, expected 0-255 without NaN or infinity; "
                              f"shift, scale or clamp it")
         if images.is_floating_point() and 0 < high <= 1:
             warnings.warn(f"{name} has values from {low:g} to {high:g}, expected 0-255; if it is scaled to [0, 1], "
                           f"multiply it by 255", stacklevel=4)
-    shapes = [tuple(images.shape) for images in named.values()]
-    if shapes[0] != shapes[-1]:
-        raise ValueError(f"{' and '.join(named)} are {shapes[0]} and {shapes[-1]}, expected equal shapes: two copies "
-                         f"of the same scenes in the same order")
+    if len({images.shape for images in named.values()}) > 1:
+        shapes = " and ".join(str(tuple(images.shape)) for images in named.values())
+        raise ValueError(f"{' and '.join(named)} are {shapes}, expected equal shapes: two copies of the same scenes")
 
 
 def has_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware; where it does not, float32 is faster."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # absent before PyTorch 2.6: float32
-    return any(getattr(torch.cpu, check, bool)() for check in checks)
+    return any(getattr(torch.cpu, check, bool)() for check in  # both are absent before PyTorch 2.6: float32
+               ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
 # -------------------------------------------------------------------------------------------------- Model
 class Model:
-    """The denoiser: `train` on noisy pairs, `predict` clean images. It uses the GPU if there is one.
-
-    Keywords are the arguments of `UNet`. Initial weights follow the caller's torch.manual_seed. No method changes
-    global state (grad mode, random generators, default dtype, cudnn flags, threads), nor needs a certain grad mode.
-    """
+    """The denoiser: `train` on noisy pairs, `predict` clean images, on the GPU if there is one. Keywords are those of
+    `UNet`; initial weights follow the caller's torch.manual_seed. No method changes global state (grad mode, random
+    generators, default dtype, cudnn flags, threads), nor needs a certain grad mode."""
 
     @torch.inference_mode(False)
     def __init__(self, **unet):
@@ -228,28 +253,25 @@ class Model:
 
         noisy_a, noisy_b   N x C x H x W, uint8 or float, values 0-255; sides above 64 are cut into tiles
         num_epochs         passes over the pairs
-        validation         (noisy, clean), to measure the PSNR of each epoch on (per image, no self-ensemble); without
-                           it the PSNR is estimated on pairs held out of training (`estimate_psnr`, marked "est.")
-        time_limit         seconds within which the training ends, annealed; None: unlimited; "course": 9 minutes on a
-                           GPU, 42 on a CPU
+        validation         (noisy, clean) to measure each epoch's PSNR on (per image, no self-ensemble); without it the
+                           PSNR is estimated on pairs held out of training (`estimate_psnr`, marked "est.")
+        time_limit         seconds for all, annealed; None: no limit; "course": 9 minutes on a GPU, 42 on a CPU
         seed               of shuffling and augmentation
-        progress           print one row per epoch; `history` keeps the rows in any case
+        progress           print a row per epoch; `history` keeps the rows in any case
         checkpoint         a file that gets the weights after each epoch, as by `save`
 
-        Interrupted by Ctrl-C, the model holds the averaged weights reached so far. If the loss diverges, training
-        stops with a warning, at the last good weights. Raises TypeError, ValueError or OSError on bad input.
+        After Ctrl-C the model holds the averaged weights reached so far, after a diverging loss, which ends the
+        training with a warning, the last good ones. Raises TypeError, ValueError or OSError on bad input.
         """
         start = time.monotonic()
-        channels = self.net.arguments["channels"]
-        check_images({"noisy_a": noisy_a, "noisy_b": noisy_b}, channels)
+        check_images({"noisy_a": noisy_a, "noisy_b": noisy_b}, self.net.arguments["channels"])
         if validation is not None:
-            check_images(dict(zip(("validation[0]", "validation[1]"), validation, strict=True)), channels)
+            check_images({"validation[0]": validation[0], "validation[1]": validation[1]}, noisy_a.shape[1])
         if type(num_epochs) is not int or num_epochs < 0:
-            kind = ValueError if type(num_epochs) is int else TypeError
-            raise kind(f"num_epochs is {num_epochs!r}, expected an integer of 0 or more")
-        if time_limit == "course":
-            time_limit = COURSE_LIMIT[self.device.type]
-        if time_limit is not None and not time_limit > 0:
+            error = ValueError if type(num_epochs) is int else TypeError
+            raise error(f"num_epochs is {num_epochs!r}, expected an integer of 0 or more")
+        limit = {"course": COURSE_LIMIT[self.device.type], None: math.inf}.get(time_limit, time_limit)  # seconds
+        if not limit > 0:
             raise ValueError(f"time_limit is {time_limit!r}, expected seconds above 0, or None for no limit")
         if checkpoint is not None and not os.access(Path(checkpoint).parent, os.W_OK):
             raise OSError(f"checkpoint {checkpoint} cannot be written: its folder is missing or read-only")
@@ -265,55 +287,57 @@ class Model:
             held = torch.arange(len(a), device=self.device) % max(20, len(a) // HELD_OUT) == 0
             held_out, a, b = (a[held], b[held]), a[~held], b[~held]
 
-        def measure() -> float:
+        def measure() -> tuple[float, str]:
+            sources = [validation[0]] if validation is not None else held_out or []  # none: too few pairs
+            denoised = [self.predict(noisy, self_ensemble=False) for noisy in sources]
             if validation is not None:
-                return psnr(self.predict(validation[0], self_ensemble=False), validation[1].to(validation[0].device))
-            if held_out is None:
-                return math.nan  # too few pairs to hold any out
-            return estimate_psnr(*(self.predict(copies, self_ensemble=False) for copies in held_out), *held_out)
+                return psnr(denoised[0], validation[1].to(denoised[0].device)), "per image"
+            return (estimate_psnr(*denoised, *held_out), "est.") if held_out else (math.nan, "none")
 
-        def report(epoch: int, loss: float, rate: float, done: float) -> None:
-            kind = "per image" if validation is not None else "est." if held_out is not None else "none"
-            row = {"epoch": epoch, "loss": loss, "psnr": measure(), "kind": kind, "pairs_per_second": rate,
-                   "seconds": time.monotonic() - start}
-            self.history.append(row)
-            left = row["seconds"] * max(0, 1 / done - 1) if done else math.nan
-            line = (f"{epoch:5d} {loss:9.4f} {row['psnr']:7.2f} {row['kind']:9} {rate:9.0f} {row['seconds']:8.0f}s "
-                    f"{left:8.0f}s")
+        def report(epoch: int, loss: float, pairs: int, seconds: float, done: float) -> None:
+            value, kind = measure()
+            rate, elapsed = pairs / seconds if pairs else math.nan, time.monotonic() - start
+            self.history.append({"epoch": epoch, "loss": loss, "psnr": value, "kind": kind, "pairs": pairs,
+                                 "pairs_per_second": rate, "seconds": elapsed})
+            left = elapsed * max(0, 1 / done - 1) if done else math.nan
             if progress:
+                line = f"{epoch:5d} {loss:9.4f} {value:7.2f} {kind:9} {rate:9.0f} {elapsed:8.0f}s {left:8.0f}s"
                 print(line.replace("nans", "   -").replace("nan", "  -"), flush=True)
 
         student = copy.deepcopy(self.net).requires_grad_(True)  # takes the steps; self.net averages its weights
         weights, average = list(student.parameters()), list(self.net.parameters())
         good = [weight.clone() for weight in average]  # what a diverging training falls back on
-        optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay=WEIGHT_DECAY, fused=True)
+        muon = Muon([weight for weight in weights if weight.dim() == 4])
+        adamw = torch.optim.AdamW([weight for weight in weights if weight.dim() < 4], weight_decay=WEIGHT_DECAY,
+                                  fused=True)
         generator = torch.Generator(self.device).manual_seed(seed)
         self.history = []
         if progress:
             print("epoch      loss   PSNR in dB      pairs/s   elapsed      left", flush=True)
         began = time.monotonic()
-        report(0, math.nan, math.nan, 0)
+        report(0, math.nan, 0, 0, 0)
         now = time.monotonic()
-        end = math.inf if time_limit is None else start + 0.98 * time_limit - 2 * (now - began)  # the last row fits in
+        end = start + 0.98 * limit - 2 * (now - began)  # the last row fits in
         if num_epochs and end <= now:
-            warnings.warn(f"{time_limit:g} s are too short for a single step: nothing was trained", stacklevel=3)
+            warnings.warn(f"{limit:g} s are too short for a single step: nothing was trained", stacklevel=3)
 
-        began = now
         steps = num_epochs * math.ceil(len(a) / BATCH)
         warmup = max(1, min(WARMUP, steps // 10))
         recent = collections.deque(maxlen=CHECK_EVERY)  # losses; `lowest` is the least mean of so many so far
-        epoch = step = 0
+        epoch, step, began = 0, 0, now
         done = 0.0 if steps and end > now else 1.0  # progress, by steps or by time, whichever is ahead
         while done < 1:
             epoch += 1
             epoch_began, epoch_loss, pairs = time.monotonic(), torch.zeros((), device=self.device), 0
             for index in torch.randperm(len(a), generator=generator, device=self.device).split(BATCH):
                 source, target = augment(a[index], b[index], generator)
-                loss = noise2noise_loss(self._forward(student, source), target / 255)
+                loss = noise2noise_loss(self._forward(student, source), source / 255, target / 255)
                 loss.backward()
-                optimizer.param_groups[0]["lr"] = RATE * min(1, (step + 1) / warmup) * (1 - done)
-                optimizer.step()
-                optimizer.zero_grad()
+                rate = min(1, (step + 1) / warmup) * (1 - done)
+                muon.step(MUON_RATE * rate)
+                adamw.param_groups[0]["lr"] = RATE * rate
+                adamw.step()
+                student.zero_grad()
                 step, pairs = step + 1, pairs + len(index)
                 decay = min(EMA, step / (step + 10))  # a short memory at first, while weights change fast
                 torch._foreach_lerp_(average, [weight.detach() for weight in weights], 1 - decay)
@@ -323,18 +347,18 @@ class Model:
                 if step == 1:
                     lowest = loss.item()
                 if step % CHECK_EVERY == 0 or done >= 1:  # rarely: each look makes a GPU wait
-                    level = torch.stack(tuple(recent)).mean()
-                    finite = torch.stack((level, *torch._foreach_norm(average))).isfinite().all()
+                    level = torch.stack(tuple(recent)).mean().item()
+                    finite = torch.stack(torch._foreach_norm(average)).isfinite().all() and math.isfinite(level)
                     if not finite or (len(recent) == CHECK_EVERY and level > lowest + LOSS_RISE):
                         torch._foreach_copy_(average, good)
                         warnings.warn(f"the loss diverged, to {level:.3g} at step {step}: training stopped at the last "
-                                      f"good weights; look for outliers in the pairs, or lower RATE", stacklevel=3)
+                                      f"good weights; look for outliers in the pairs, or lower MUON_RATE", stacklevel=3)
                         return
                     torch._foreach_copy_(good, average)
-                    lowest = min(lowest, level.item())
+                    lowest = min(lowest, level)
                 if done >= 1:
                     break
-            report(epoch, epoch_loss.item() / pairs, pairs / (time.monotonic() - epoch_began), done)
+            report(epoch, epoch_loss.item() / pairs, pairs, time.monotonic() - epoch_began, done)
             if checkpoint is not None:
                 try:
                     self.save(checkpoint)
@@ -347,10 +371,8 @@ class Model:
 
         noisy           N x C x H x W, uint8 or float, values 0-255, any N, H and W from 1 up
         self_ensemble   average over the eight flips and rotations (R. Timofte et al., "Seven ways to improve
-                        example-based single image super resolution", CVPR 2016, section 3.6): 0.06 dB better, eight
-                        times slower
-        Memory stays bounded: many images go in turn, large ones in overlapping squares, with the same result.
-        Raises TypeError or ValueError on bad input.
+                        example-based single image super resolution", CVPR 2016, section 3.6): better, 8 times slower
+        Memory is bounded: many images go in turn, large ones in overlapping squares. TypeError, ValueError: bad input.
         """
         check_images({"noisy": noisy}, self.net.arguments["channels"])
         views = [(turns, axes) for turns in range(4) for axes in ((), (-1,))] if self_ensemble else [(0, ())]
@@ -376,7 +398,7 @@ class Model:
         return out
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write weights and U-Net arguments to `path`, by way of a temporary file, so that it is whole or untouched."""
+        """Write weights and U-Net arguments to `path`, by way of a temporary file: whole or not at all."""
         buffer = io.BytesIO()
         torch.save({"unet": self.net.arguments, "weights": self.net.state_dict()}, buffer)
         temporary = Path(path).with_name(Path(path).name + ".tmp")  # same folder: the move is atomic
@@ -391,7 +413,7 @@ class Model:
         folder up. Raises FileNotFoundError, or ValueError if the file is truncated or not written by `save`."""
         here = Path(__file__).resolve().parent
         candidates = [here / "bestmodel.pth", here.parent / "bestmodel.pth"] if path is None else [Path(path)]
-        found = next((candidate for candidate in candidates if candidate.is_file()), None)
+        found = next(filter(Path.is_file, candidates), None)
         if found is None:
             raise FileNotFoundError(f"no model at {' or '.join(map(str, candidates))}: train one with "
                                     f"`python -m Miniproject_1 train -o FILE`")

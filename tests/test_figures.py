@@ -31,22 +31,33 @@ def results(tmp_path):
             for stage, value in (("noisy", 20.5), ("pretrained", 26.0), ("untrained", 20.5), ("retrained", 25.254))}
     grade = {"pairs": 50_000, "validation_images": 1_000, "epochs": 2, "limit": 2700, "psnr": psnr,
              "seconds": {"training": 90.0, "testing": 14.0}, "history": history(20.0, 24.0, 24.561)}
-    ours = {"setting": "ours", "parameters": sum(weight.numel() for weight in UNet().parameters()),
-            "flops_per_pair": 600_000_000, "pairs_per_second": 400.0, "share": 0.5,
-            "trainings": [{"psnr": 25.5, "seconds": 120.0, "history": history(20.5, 25.0, 25.42)}]}
-    published = {"setting": "published", "parameters": 1_354_000, "flops_per_pair": 2_700_000_000,
-                 "pairs_per_second": 80.0, "share": 0.25,
-                 "trainings": [{"psnr": 24.75, "seconds": 130.0, "history": history(20.5, 24.75)[1:]}]}
-    bench = {"pairs": 50_000, "validation_images": 1_000, "minutes": 5.0, "settings": [ours, published]}
-    for name, measured in (("grade.json", grade), ("bench.json", bench)):
-        (folder / name).write_text(json.dumps(WHERE | measured))
+    parameters = sum(weight.numel() for weight in UNet().parameters())
+    common = WHERE | {"pairs": 50_000, "validation_images": 1_000, "psnr_pooled": 24.5, "seconds": 120.0}
+    rows = [
+        {"kind": "throughput", "setting": "ours", "parameters": parameters, "flops_per_pair": 600_000_000,
+         "pairs_per_second": 400.0, "share": 0.5},
+        {"kind": "throughput", "setting": "published", "parameters": 1_354_000, "flops_per_pair": 2_700_000_000,
+         "pairs_per_second": 80.0, "share": 0.25},
+        common | {"kind": "training", "setting": "ours", "minutes": 5, "psnr": 25.5, "pairs_seen": 120_000,
+                  "history": history(20.5, 25.0, 25.42)},
+        common | {"kind": "training", "setting": "published", "minutes": 5, "psnr": 24.75, "pairs_seen": 24_000,
+                  "history": history(20.5, 24.75)[1:]},
+        common | {"kind": "training", "setting": "published", "minutes": 10, "psnr": 25.1, "pairs_seen": 48_000,
+                  "history": history(20.5, 24.75, 25.1)[1:]},
+        common | {"kind": "training", "setting": "ours", "minutes": 1, "psnr": 25.2, "pairs_seen": 24_000,
+                  "history": history(20.5, 25.15)},
+    ]
+    (folder / "grade.json").write_text(json.dumps(WHERE | grade))
+    (folder / "bench.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
 def change(path, edit):
-    content = json.loads(path.read_text())
+    """Edit the content of a JSON file, or the rows of a JSONL file."""
+    lines = path.suffix == ".jsonl"
+    content = [json.loads(line) for line in path.read_text().splitlines()] if lines else json.loads(path.read_text())
     edit(content)
-    path.write_text(json.dumps(content))
+    path.write_text("".join(json.dumps(row) + "\n" for row in content) if lines else json.dumps(content))
 
 
 def run(results, output):
@@ -74,10 +85,11 @@ def test_numbers(results, tmp_path):
         "OursFlops": "200", "PublishedFlops": "900", "FlopsRatio": "4.5", "PublishedParameters": "1.35",
         "OursThroughput": "400", "ThroughputRatio": "5.0", "OursShare": r"50\%", "PublishedEqualTime": "24.75",
         "EqualTimeGain": "0.75", "EnsembleGain": "0.08", "EqualMinutes": "5", "OursEqualEpochs": "2.4",
+        "PublishedLong": "25.10", "OursShort": "25.20",
     }
     assert numbers | expected == numbers
     assert "% Written by `python -m Miniproject_1.others.figures`" in text
-    assert "% bench.json: 2026-01-02T03:04:05+00:00, PyTorch 2.0, cpu" in text
+    assert "% bench.jsonl: 2026-01-02T03:04:05+00:00, PyTorch 2.0, cpu" in text
 
 
 def test_report_uses_only_known_numbers(results, tmp_path):
@@ -98,27 +110,27 @@ def test_figure(results, tmp_path):
     assert figure.read_bytes() == first
 
 
-@pytest.mark.parametrize("name, command", [("grade.json", "test.py"), ("bench.json", "others.bench")])
+@pytest.mark.parametrize("name, command", [("grade.json", "test.py"), ("bench.jsonl", "others.bench")])
 def test_missing(results, tmp_path, capsys, name, command):
     (results / name).unlink()
     assert_refused(capsys, results, tmp_path / "report", name, command)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"date": 1}', "\0"])
-@pytest.mark.parametrize("name", ["grade.json", "bench.json"])
+@pytest.mark.parametrize("name", ["grade.json", "bench.jsonl"])
 def test_foreign(results, tmp_path, capsys, name, content):
     (results / name).write_text(content)
     assert_refused(capsys, results, tmp_path / "report", name, figures.COMMANDS[name])
 
 
 def test_bench_without_trainings(results, tmp_path, capsys):
-    change(results / "bench.json", lambda bench: bench["settings"][0].update(trainings=[]))
-    assert_refused(capsys, results, tmp_path / "report", "bench.json", "--minutes 5")
+    change(results / "bench.jsonl", lambda rows: rows.pop(2))
+    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "--minutes 5")
 
 
 def test_bench_of_another_network(results, tmp_path, capsys):
-    change(results / "bench.json", lambda bench: bench["settings"][0].update(parameters=1_000))
-    assert_refused(capsys, results, tmp_path / "report", "bench.json", "1,000 parameters")
+    change(results / "bench.jsonl", lambda rows: rows[0].update(parameters=1_000))
+    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "1,000 parameters")
 
 
 def test_different_data(results, tmp_path, capsys):

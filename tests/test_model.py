@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Miniproject_1 import Model, model
-from Miniproject_1.model import UNet, augment, estimate_psnr, psnr, tiles
+from Miniproject_1.model import Muon, UNet, augment, estimate_psnr, noise2noise_loss, psnr, tiles
 from Miniproject_1.others import pixelate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -169,6 +169,48 @@ def pixelated(scenes: torch.Tensor, generator: torch.Generator):
     return draw(), draw(), cells.mean(4)
 
 
+# ------------------------------------------------------------------------------------- loss and optimizer
+def test_loss_of_a_known_error():
+    """A flat source has equal weights: log(floor + mse); an error counts less where the source is rough."""
+    flat, error = torch.full((2, 3, 16, 16), 0.5), torch.zeros(2, 3, 16, 16)
+    error[0, :, :, :5], error[1] = 0.1, 0.2
+    expected = ((0.01 * 5 / 16 + model.LOSS_FLOOR) * (0.04 + model.LOSS_FLOOR)) ** 0.5
+    assert noise2noise_loss(flat + error, flat, flat).exp().item() == pytest.approx(expected, rel=1e-5)
+    rough = flat.clone()
+    rough[0, :, :, :5:2] += 0.3
+    assert noise2noise_loss(flat + error, rough, flat) < noise2noise_loss(flat + error, flat, flat) - 1
+
+
+def test_noisy_targets_have_the_gradient_of_clean_ones():
+    """Unbiased: the mean over noisy targets of the gradient, without the logarithm's 1 / mse, is that of the clean one.
+
+    The noise is heteroscedastic; 2,000 draws, whose mean is within 5 of its deviations."""
+    generator = torch.Generator().manual_seed(0)
+    source, clean = torch.rand(2, 1, 3, 8, 8, generator=generator)
+    denoised = source.clone().requires_grad_()
+
+    def gradient(targets):
+        loss = noise2noise_loss(denoised.expand_as(targets), source.expand_as(targets), targets)
+        return torch.autograd.grad(loss.exp(), denoised)[0]
+
+    noise = 0.5 * torch.rand(1, 1, 8, 8, generator=generator) * torch.randn(2000, 3, 8, 8, generator=generator)
+    gradients = torch.stack([gradient(clean + one) for one in noise])
+    deviation = gradients.std(0) / len(noise) ** 0.5
+    assert ((gradients.mean(0) - gradient(clean)).abs() < 5 * deviation).all()
+
+
+def test_muon_moves_all_directions_alike():
+    """The change of a weight has singular values of about 1, though the gradient's differ by a factor of 30."""
+    weight = torch.zeros(8, 6, 3, 3)
+    left, _ = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(0)))
+    right, _ = torch.linalg.qr(torch.randn(54, 8, generator=torch.Generator().manual_seed(1)))
+    weight.grad = (left * torch.logspace(-1.5, 0, 8) @ right.T).view(8, 6, 3, 3)
+    Muon([weight]).step(0.5)
+    directions = left.T @ weight.flatten(1) @ right  # diagonal
+    assert ((directions.diagonal() / -0.5 - 0.95).abs() < 0.3).all()
+    assert (directions - directions.diagonal().diag()).abs().max() < 1e-4
+
+
 # --------------------------------------------------------------------------------------------------- train
 def test_training_denoises_and_reports(small_steps):
     a, b, clean = noisy_pairs(512)
@@ -293,9 +335,9 @@ def test_a_loss_of_nan_stops_with_the_last_good_weights(monkeypatch, small_steps
     a, b, clean = noisy_pairs(320)
     losses = []
 
-    def diverging(denoised, target):
+    def diverging(*images):
         losses.append(1)
-        return loss(denoised, target) * (math.nan if len(losses) > 60 else 1)
+        return loss(*images) * (math.nan if len(losses) > 60 else 1)
 
     loss = model.noise2noise_loss
     monkeypatch.setattr(model, "noise2noise_loss", diverging)
@@ -308,7 +350,7 @@ def test_a_loss_of_nan_stops_with_the_last_good_weights(monkeypatch, small_steps
 
 def test_a_rising_loss_stops_with_the_last_good_weights(monkeypatch, small_steps):
     """A rate that is far too high never gives NaN, since the loss is a logarithm."""
-    monkeypatch.setattr(model, "RATE", 10.0)
+    monkeypatch.setattr(model, "MUON_RATE", 10.0)
     a, b, clean = noisy_pairs(320)
     denoiser = small_model()
     with pytest.warns(UserWarning, match="diverged"):

@@ -106,6 +106,20 @@ def test_photos_are_split_by_file_and_used_equally(tmp_path):
     assert torch.equal(noisy_a, noisy_b) and torch.equal(noisy, clean)  # no noise in flat areas
 
 
+def test_clean_data_are_of_the_same_crops(tmp_path):
+    """In a steep ramp a cell of 8 pixels spans 8 grey levels; other crops are mirrored, or of another place."""
+    ramp = torch.arange(256, dtype=torch.uint8)[None, :, None].expand(256, 256, 3)
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(ramp.numpy()).save(tmp_path / "photos" / name)
+    build(tmp_path, tmp_path / "photos", pairs=20, validation=2, progress=False, clean=True)
+    a, b = load_tensors(tmp_path / "train_data.pkl")
+    noisy, clean = (images.int() for images in load_tensors(tmp_path / "clean_data.pkl"))
+    assert torch.equal(noisy, torch.cat((a, b)).int())
+    assert (noisy - clean).abs().max() <= 8
+    assert (noisy - clean.roll(1, 0)).abs().flatten(1).amax(1).gt(8).sum() > 20
+
+
 def test_validation_photos_are_whole_centre_squares(tmp_path):
     # A photo whose centre square has exactly the size of the sources, so that nothing is resampled.
     photo = torch.randint(256, (SOURCE, SOURCE + 20, 3), dtype=torch.uint8, generator=generator())

@@ -1,42 +1,158 @@
-"""Train settings side by side for equal time: python -m Miniproject_1.others.bench [SETTING ...] [--minutes 5].
+"""Train named settings side by side: python -m Miniproject_1.others.bench [SETTING ...] [--minutes 5 | --epochs 10].
 
 First the throughput of each setting, in turns on the same machine, beside the rate of a plain matrix product measured
-in the same turns; then a training of each for the same seconds, one after the other, with the PSNR that it reaches.
-Without names it compares "ours" with "published". A new setting is a line in SETTINGS.
+in the same turns; then trainings of each for the same seconds, or on the same pairs, with the PSNR that they reach.
+Every figure is appended to the results file as a line of JSON, and --table shows what such a file holds. Without names
+"ours" meets "published". A new setting is a line in SETTINGS, what it replaces in model.py a function above them.
 """
 
 import argparse
+import json
+import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from .. import model as core
 from ..model import Model, has_bf16, psnr
 from .baseline import PublishedModel
 from .pixelate import build, check_writable, load_tensors
-from .results import write_results
+from .results import append_results
 
-SETTINGS: dict[str, Callable[[], Model | PublishedModel]] = {
-    "ours": Model,
-    "published": PublishedModel,
-    "1 block": lambda: Model(blocks=1),
-    "3 blocks": lambda: Model(blocks=3),
-    "narrow": lambda: Model(widths=(16, 32)),
-    "wide": lambda: Model(widths=(64, 128)),
-    "1 level": lambda: Model(widths=(32,)),
-    "3 levels": lambda: Model(widths=(32, 64, 128)),
-}
 TURNS = 5       # of which the median counts
 TURN = 8.0      # seconds of training in one
 PRODUCT = 2048  # side of the matrices whose product gives the machine's own rate
 ENDLESS = 10**6  # epochs: the time ends the training
+LEVELS = (25.11, 25.40)  # dB: the published network after 10 minutes in BENCHMARK.md, and the first above 25.31 there
 
 
+# ----------------------------------------------------------------------------------------------- variants
+def mse_loss(denoised: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """The mean squared error, which the noisiest images rule."""
+    return F.mse_loss(denoised, target)
+
+
+class AdamW:
+    """In the place of Muon: AdamW for the convolutions, too."""
+
+    def __init__(self, weights: list[Tensor]):
+        self.optimizer = torch.optim.AdamW(weights, lr=core.RATE, weight_decay=core.WEIGHT_DECAY, fused=True)
+
+    def step(self, rate: float) -> None:
+        self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.step()
+
+
+class Nesterov(AdamW):
+    """In the place of Muon: stochastic gradient descent with Nesterov's momentum."""
+
+    def __init__(self, weights: list[Tensor]):
+        self.optimizer = torch.optim.SGD(weights, lr=1.0, momentum=core.MOMENTUM, nesterov=True)
+
+
+def brightness(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """`augment`, then both copies of a pair times one factor from 0.7 to 1."""
+    a, b = augment(a, b, generator)
+    factor = 0.7 + 0.3 * torch.rand(len(a), 1, 1, 1, generator=generator, device=a.device)
+    return a * factor, b * factor
+
+
+def channels(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """`augment`, then the colours of half of the pairs in reverse order."""
+    a, b = augment(a, b, generator)
+    coin = torch.rand(len(a), 1, 1, 1, generator=generator, device=a.device) < 0.5
+    return torch.where(coin, a.flip(1), a), torch.where(coin, b.flip(1), b)
+
+
+def both(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """`augment`, and each pair in both directions."""
+    a, b = augment(a, b, generator)
+    return torch.cat((a, b)), torch.cat((b, a))
+
+
+def swap_only(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The swap without flips and rotations."""
+    coin = torch.rand(len(a), 1, 1, 1, generator=generator, device=a.device) < 0.5
+    return torch.where(coin, b, a), torch.where(coin, a, b)
+
+
+def fixed(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """From a to b only, with flips and rotations: for clean targets in b, which must not become sources."""
+    turned = augment(torch.cat((a, b), 1), torch.cat((a, b), 1), generator)[0]
+    return turned[:, :a.shape[1]], turned[:, a.shape[1]:]
+
+
+class GeluBlock(core.ResidualBlock):
+    """A residual block with a smooth activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.gelu(self.conv1(x), approximate="tanh"))
+
+
+augment = core.augment  # the original, while a setting replaces it
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Arguments of the U-Net, names of model.py with what stands in for them, and whether it is another model or has
+    other data."""
+
+    network: dict = field(default_factory=dict)
+    replaced: dict = field(default_factory=dict)
+    published: bool = False
+    clean: bool = False  # trained on clean_data.pkl instead of train_data.pkl
+
+    @contextmanager
+    def model(self, seed: int = 0) -> Iterator[Model | PublishedModel]:
+        """The untrained model, with the replacements in force as long as the context lasts."""
+        with mock.patch.dict(vars(core), self.replaced), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            yield PublishedModel() if self.published else Model(**self.network)
+
+
+SETTINGS = {
+    "ours": Setting(),
+    "published": Setting(published=True),
+    "1 block": Setting({"blocks": 1}),
+    "3 blocks": Setting({"blocks": 3}),
+    "narrow": Setting({"widths": (16, 32)}),
+    "wide": Setting({"widths": (48, 96)}),
+    "1 level": Setting({"widths": (32,)}),
+    "3 levels": Setting({"widths": (32, 64, 128)}),
+    "GELU": Setting(replaced={"ResidualBlock": GeluBlock}),
+    "unweighted": Setting(replaced={"WEIGHT_POWER": 0.0}),
+    "weight power 0.25": Setting(replaced={"WEIGHT_POWER": 0.25}),
+    "weight power 0.5": Setting(replaced={"WEIGHT_POWER": 0.5}),
+    "weight power 1": Setting(replaced={"WEIGHT_POWER": 1.0}),
+    "MSE loss": Setting(replaced={"noise2noise_loss": mse_loss}),
+    "AdamW": Setting(replaced={"Muon": AdamW, "MUON_RATE": 2e-3}),
+    "SGD": Setting(replaced={"Muon": Nesterov, "MUON_RATE": 1e-2}),
+    "half rate": Setting(replaced={"MUON_RATE": core.MUON_RATE / 2}),
+    "double rate": Setting(replaced={"MUON_RATE": core.MUON_RATE * 2}),
+    "batch 16": Setting(replaced={"BATCH": 16}),
+    "batch 64": Setting(replaced={"BATCH": 64}),
+    "EMA 0.99": Setting(replaced={"EMA": 0.99}),
+    "EMA 0.998": Setting(replaced={"EMA": 0.998}),
+    "no EMA": Setting(replaced={"EMA": 0.0}),
+    "both directions": Setting(replaced={"augment": both, "BATCH": core.BATCH // 2}),
+    "swap only": Setting(replaced={"augment": swap_only}),
+    "channels": Setting(replaced={"augment": channels}),
+    "brightness": Setting(replaced={"augment": brightness}),
+    "clean targets": Setting(replaced={"augment": fixed}, clean=True),
+}
+
+
+# -------------------------------------------------------------------------------------------- measurements
 def flops_per_pair(model: Model | PublishedModel) -> int:
     """Of one training step on a pair of 32 x 32 images: three times the forward pass, twice of it for the gradients."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -55,32 +171,85 @@ def product_rate(device: torch.device, dtype: torch.dtype) -> float:
     return 10 * 2 * PRODUCT**3 / (time.perf_counter() - start)
 
 
-def throughput(names: list[str], a: Tensor, b: Tensor, validation: tuple[Tensor, Tensor]) -> dict[str, dict]:
+def throughput(names: list[str], a: Tensor, b: Tensor, validation: tuple[Tensor, Tensor]) -> list[dict]:
     """Per setting the median over TURNS of pairs per second, and of its FLOP/s as a share of the matrix product's."""
     rates: dict[str, list[float]] = {name: [] for name in names}
-    shares: dict[str, list[float]] = {name: [] for name in names}
+    peaks: dict[str, list[float]] = {name: [] for name in names}
+    rows: dict[str, dict] = {}
     few = tuple(images[:1] for images in validation)
-    for turn in range(TURNS + 1):  # the first one warms up
+    for _ in range(TURNS + 1):  # the first one warms up
         for name in names:
-            model = SETTINGS[name]()
-            bf16 = isinstance(model, Model) and has_bf16(model.device)
-            peak = product_rate(model.device, torch.bfloat16 if bf16 else torch.float32)
-            model.train(a, b, ENDLESS, validation=few, time_limit=TURN, progress=False)
-            if turn:
+            with SETTINGS[name].model() as model:
+                bf16 = isinstance(model, Model) and has_bf16(model.device)
+                peaks[name].append(product_rate(model.device, torch.bfloat16 if bf16 else torch.float32))
+                model.train(a, b, ENDLESS, validation=few, time_limit=TURN, progress=False)
                 rates[name].append(model.history[-1]["pairs_per_second"])
-                shares[name].append(rates[name][-1] * flops_per_pair(model) / peak)
-    return {name: {"pairs_per_second": statistics.median(rates[name]), "share": statistics.median(shares[name])}
-            for name in names}
+                flops = flops_per_pair(model)
+                rows[name] = {"parameters": sum(weight.numel() for weight in model.net.parameters()),
+                              "flops_per_pair": flops, "precision": "bfloat16" if bf16 else "float32"}
+    for name, row in rows.items():
+        shares = [row["flops_per_pair"] * rate / peak for rate, peak in zip(rates[name], peaks[name], strict=True)]
+        row |= {"pairs_per_second": statistics.median(rates[name][1:]), "share": statistics.median(shares[1:]),
+                "product_flops": statistics.median(peaks[name][1:])}
+    return [{"kind": "throughput", "setting": name, **row} for name, row in rows.items()]
 
 
-def quality(name: str, seconds: float, seed: int, a: Tensor, b: Tensor, validation: tuple[Tensor, Tensor]) -> dict:
-    """PSNR per image after a training of `seconds`, as `predict` gives it (ours with its self-ensemble)."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        model = SETTINGS[name]()
-    model.train(a, b, ENDLESS, validation=validation, time_limit=seconds, seed=seed)
-    return {"psnr": psnr(model.predict(validation[0]), validation[1]), "seconds": model.history[-1]["seconds"],
-            "history": model.history}
+def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[Tensor, Tensor]) -> dict:
+    """Train a setting within `budget`, {"minutes": M} or {"epochs": E}; PSNR as `predict` gives it."""
+    a, b = load_tensors(data / "train_data.pkl")
+    epochs, seconds = budget.get("epochs", ENDLESS), 60 * budget["minutes"] if "minutes" in budget else None
+    if SETTINGS[name].clean:
+        pairs = len(a)
+        a, b = load_tensors(data / "clean_data.pkl")  # the same noisy images, as 2 N pairs with clean ones
+        epochs = math.ceil(epochs * pairs / len(a))
+    with SETTINGS[name].model(seed) as model:
+        model.train(a, b, epochs, validation=validation, time_limit=seconds, seed=seed)
+    ends = [0.0, *(row["seconds"] for row in model.history)]
+    seen = sum(row["pairs"] for row in model.history)
+    denoised = model.predict(validation[0])
+    return {"kind": "training", "setting": name, "seed": seed, **budget, "pairs": len(a), "pairs_seen": seen,
+            "parameters": sum(weight.numel() for weight in model.net.parameters()), "seconds": ends[-1],
+            "validation_images": len(denoised), "psnr": psnr(denoised, validation[1]),
+            "psnr_pooled": pooled(denoised, validation[1]), "history": model.history}
+
+
+# ---------------------------------------------------------------------------------------------- the command
+def table(rows: list[dict]) -> str:
+    """The trainings of a results file as Markdown: a line for each setting, budget and validation set; the mean over
+    seeds, in order of PSNR. The last throughput measured of a setting stands beside them."""
+    speeds = {row["setting"]: row for row in rows if row["kind"] == "throughput"}
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        if row["kind"] == "training":
+            budget = f"{row['minutes']:g} min" if "minutes" in row else f"{row['epochs']} epochs"
+            groups.setdefault((row["setting"], budget, row["validation"]), []).append(row)
+    lines = ["| setting | budget | PSNR per image | std | seeds | pooled | seconds to "
+             + " | ".join(f"{level:.2f}" for level in LEVELS) + " | pairs seen | parameters | GFLOP/pair | pairs/s |",
+             "|---" * (10 + len(LEVELS)) + "|"]
+    for (name, budget, _), group in sorted(groups.items(), key=lambda item: (item[0][1:], -mean(item[1], "psnr"))):
+        spread = f"{statistics.stdev(row['psnr'] for row in group):.3f}" if len(group) > 1 else ""
+        reached = [f"{statistics.mean(times):.0f}" if None not in times else "" for times in
+                   ([seconds_to(level, row["history"]) for row in group] for level in LEVELS)]
+        speed = speeds.get(name, {})
+        cost = [f"{speed['flops_per_pair'] / 1e9:.2f}", f"{speed['pairs_per_second']:.0f}"] if speed else ["", ""]
+        lines.append(" | ".join((f"| {name}", budget, f"{mean(group, 'psnr'):.3f}", spread, str(len(group)),
+                                 f"{mean(group, 'psnr_pooled'):.3f}", *reached, f"{mean(group, 'pairs_seen'):,.0f}",
+                                 f"{group[0]['parameters']:,}", *cost)) + " |")
+    return "\n".join(lines)
+
+
+def mean(rows: list[dict], key: str) -> float:
+    return statistics.mean(row[key] for row in rows)
+
+
+def pooled(denoised: Tensor, clean: Tensor) -> float:
+    """PSNR in dB of the mean squared error over all images, values 0-255."""
+    return -10 * math.log10(F.mse_loss(denoised / 255, clean / 255).item())
+
+
+def seconds_to(level: float, history: list[dict]) -> float | None:
+    """Of training, to the first row of the history with a PSNR of `level` dB or more; None if there is none."""
+    return next((row["seconds"] for row in history if row["psnr"] is not None and row["psnr"] >= level), None)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -92,52 +261,61 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-d", "--data", metavar="DIR", type=Path, default=Path("data"),
                         help="folder with train_data.pkl and val_data.pkl; default: data, made if missing")
     parser.add_argument("--validation", metavar="FILE", type=Path, help="default: val_data.pkl in DIR")
-    parser.add_argument("--minutes", metavar="M", type=float, default=5, help="of each training; 0: only throughput")
-    parser.add_argument("--seeds", metavar="N", type=int, default=1, help="trainings of each setting; default: 1")
-    parser.add_argument("--results", metavar="FILE", type=Path, help="write the figures as JSON")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", metavar="M", type=float, help="of each training; 0: only throughput; default: 5")
+    budget.add_argument("--epochs", metavar="E", type=int, help="train each for as many epochs instead, without limit")
+    parser.add_argument("--seeds", metavar="S", type=int, nargs="+", default=[0],
+                        help="a training of each setting for each of these seeds; default: 0")
+    parser.add_argument("--no-throughput", action="store_true", help="only train")
+    parser.add_argument("--results", metavar="FILE", type=Path, help="append the figures, a line of JSON each")
+    parser.add_argument("--table", metavar="FILE", type=Path, help="only print the trainings in this results file")
     arguments = parser.parse_args(argv)
     try:
+        if arguments.table:
+            print(table([json.loads(line) for line in arguments.table.read_text().splitlines()]))
+            return 0
         unknown = [name for name in arguments.settings if name not in SETTINGS]
         if unknown:
             raise ValueError(f"no setting {', '.join(unknown)}; expected some of {', '.join(SETTINGS)}")
-        if not arguments.minutes >= 0 or arguments.seeds < 1:
-            raise ValueError("expected --minutes of at least 0 and --seeds of at least 1")
+        minutes = 5 if arguments.minutes is None else arguments.minutes
+        if not minutes >= 0 or (arguments.epochs is not None and arguments.epochs < 1):
+            raise ValueError("expected --minutes of at least 0 or --epochs of at least 1")
         if arguments.results:
             check_writable(arguments.results)
         if not arguments.data.exists():
             build(arguments.data)
         a, b = load_tensors(arguments.data / "train_data.pkl")
-        validation = load_tensors(arguments.validation or arguments.data / "val_data.pkl")
+        validation_file = arguments.validation or arguments.data / "val_data.pkl"
+        validation = load_tensors(validation_file)
     except (ValueError, OSError) as error:
         print("error:", error, file=sys.stderr)
         return 2
 
-    speeds = throughput(arguments.settings, a, b, validation)
     rows = []
-    for name, speed in speeds.items():
-        model = SETTINGS[name]()
-        rows.append({"setting": name, "parameters": sum(weight.numel() for weight in model.net.parameters()),
-                     "flops_per_pair": flops_per_pair(model), **speed, "trainings": []})
-    print(f"{'setting':12} {'parameters':>11} {'GFLOP/pair':>11} {'pairs/s':>8} {'of product':>11}")
-    for row in rows:
-        print(f"{row['setting']:12} {row['parameters']:11,} {row['flops_per_pair'] / 1e9:11.2f} "
-              f"{row['pairs_per_second']:8.0f} {row['share']:11.0%}")
-    for row in rows[1:]:
-        ratio = rows[0]["pairs_per_second"] / row["pairs_per_second"]
-        print(f"{rows[0]['setting']} / {row['setting']}: {ratio:.2f} times the pairs per second", flush=True)
-    if arguments.minutes:
-        for seed in range(arguments.seeds):
-            for row in rows:
-                print(f"\n{row['setting']}, seed {seed}, {arguments.minutes:g} minutes", flush=True)
-                row["trainings"].append(quality(row["setting"], 60 * arguments.minutes, seed, a, b, validation))
-        print(f"\n{'setting':12} {'PSNR per image':>15} {'std':>6}   after {arguments.minutes:g} minutes of training")
-        for row in rows:
-            values = [training["psnr"] for training in row["trainings"]]
-            spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-            print(f"{row['setting']:12} {statistics.mean(values):15.2f} {spread:6.2f}")
-    if arguments.results:
-        write_results(arguments.results, 0, {"pairs": len(a), "validation_images": len(validation[0]),
-                                             "minutes": arguments.minutes, "settings": rows})
+
+    def keep(row: dict) -> None:
+        rows.append(row | {"validation": str(validation_file)})
+        if arguments.results:
+            append_results(arguments.results, rows[-1])
+
+    if not arguments.no_throughput:
+        print(f"{'setting':15} {'parameters':>11} {'GFLOP/pair':>11} {'pairs/s':>8} {'of product':>11}", flush=True)
+        speeds = throughput(arguments.settings, a, b, validation)
+        for speed in speeds:
+            keep(speed)
+            print(f"{speed['setting']:15} {speed['parameters']:11,} {speed['flops_per_pair'] / 1e9:11.2f} "
+                  f"{speed['pairs_per_second']:8.0f} {speed['share']:11.0%}", flush=True)
+        for speed in speeds[1:]:
+            ratio = speeds[0]["pairs_per_second"] / speed["pairs_per_second"]
+            print(f"{speeds[0]['setting']} / {speed['setting']}: {ratio:.2f} times the pairs per second", flush=True)
+    limit = {"epochs": arguments.epochs} if arguments.epochs else {"minutes": minutes}
+    for seed in arguments.seeds if arguments.epochs or minutes else []:
+        for name in arguments.settings:
+            amount = " ".join(f"{value:g} {unit}" for unit, value in limit.items())
+            print(f"\n{name}, seed {seed}, {amount}", flush=True)
+            keep(training(name, limit, seed, arguments.data, validation))
+            print(f"{name}: {rows[-1]['psnr']:.3f} dB per image, {rows[-1]['psnr_pooled']:.3f} pooled", flush=True)
+    print(f"\n{table(rows)}")
     return 0
 
 

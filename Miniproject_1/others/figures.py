@@ -1,6 +1,6 @@
 """The figure and the numbers of the report: `python -m Miniproject_1.others.figures [--results DIR] [-o DIR]`.
 
-Reads grade.json and bench.json, which COMMANDS write, and the constants of the model. Writes figures/training.pdf and
+Reads grade.json and bench.jsonl, which COMMANDS write, and the constants of the model. Writes figures/training.pdf and
 results/numbers.tex, one LaTeX macro for each number of the text: report.tex holds no measured number itself.
 """
 
@@ -19,9 +19,10 @@ from .pixelate import check_writable
 
 COMMANDS = {
     "grade.json": "python test.py -d DATA --epochs 10 --validation VALIDATION --results report/results/grade.json",
-    "bench.json": "python -m Miniproject_1.others.bench -d DATA --validation VALIDATION --minutes 5 "
-                  "--results report/results/bench.json",
+    "bench.jsonl": "python -m Miniproject_1.others.bench ours published -d DATA --validation VALIDATION --minutes 5 "
+                   "--results report/results/bench.jsonl",  # then published for 10 minutes, and ours for 1
 }
+EQUAL, LONG, SHORT = 5, 10, 1  # minutes of training: of both, of the published network, of ours
 OURS, PUBLISHED = "#0072b2", "#d55e00"  # blue and orange that the colour-blind can tell apart
 FONT = {"font.family": "STIXGeneral", "font.size": 8, "mathtext.fontset": "stix", "pdf.fonttype": 42}  # as the text's
 
@@ -50,8 +51,10 @@ def model_numbers() -> dict[str, str]:
         "Size": f"{pixelate.SIZE}", "Cell": f"{pixelate.CELL}",
         "Widths": " and ".join(", ".join(map(str, model.WIDTHS)).rsplit(", ", 1)),  # "32, 64 and 128"
         "Blocks": f"{model.BLOCKS}", "Batch": f"{model.BATCH}",
-        "Rate": scientific(model.RATE), "Warmup": f"{model.WARMUP}", "WeightDecay": scientific(model.WEIGHT_DECAY),
-        "Ema": f"{model.EMA}", "LossFloor": scientific(model.LOSS_FLOOR), "HeldOut": f"{model.HELD_OUT:,}",
+        "MuonRate": scientific(model.MUON_RATE), "Momentum": f"{model.MOMENTUM}", "Rate": scientific(model.RATE),
+        "Warmup": f"{model.WARMUP}", "WeightDecay": scientific(model.WEIGHT_DECAY), "Ema": f"{model.EMA}",
+        "WeightPower": f"{model.WEIGHT_POWER:g}", "VarianceFloor": scientific(model.VARIANCE_FLOOR),
+        "LossFloor": scientific(model.LOSS_FLOOR), "HeldOut": f"{model.HELD_OUT:,}",
         "PublishedBatch": f"{baseline.BATCH}", "PublishedRate": scientific(baseline.RATE),
         "PublishedDropout": f"{baseline.DROPOUT}",
     }
@@ -73,38 +76,50 @@ def grade_numbers(results: dict) -> dict[str, str]:
     return numbers
 
 
-def bench_numbers(results: dict) -> dict[str, str]:
-    """What bench.json holds."""
-    rows = {row["setting"]: row for row in results["settings"]}
-    ours, published = rows["ours"], rows["published"]
-    parameters = sum(weight.numel() for weight in model.UNet().parameters())
-    if ours["parameters"] != parameters:
-        raise ValueError(f"its network has {ours['parameters']:,} parameters, that of model.py {parameters:,}")
-    numbers = {}
-    for prefix, row in (("Ours", ours), ("Published", published)):
+def pick(rows: list[dict], kind: str, setting: str, minutes: float | None = None) -> dict:
+    """The last of the rows of this kind, setting and time. KeyError, naming it, if there is none."""
+    for row in reversed(rows):
+        if (row["kind"], row["setting"], row.get("minutes")) == (kind, setting, minutes):
+            return row
+    raise KeyError(f"no {kind} of {setting}" + (f" for {minutes} minutes" if minutes else ""))
+
+
+def bench_numbers(rows: list[dict]) -> dict[str, str]:
+    """What bench.jsonl holds."""
+    numbers, trainings, speeds = {}, {}, {}
+    for prefix, setting in (("Ours", "ours"), ("Published", "published")):
+        speeds[setting] = speed = pick(rows, "throughput", setting)
+        trainings[setting] = training = pick(rows, "training", setting, EQUAL)
         numbers |= {
-            f"{prefix}Parameters": f"{row['parameters'] / 1e6:.2f}",
-            f"{prefix}Flops": f"{row['flops_per_pair'] / 3e6:,.0f}",  # forward pass: a third of a step on a pair
-            f"{prefix}Throughput": f"{row['pairs_per_second']:,.0f}",
-            f"{prefix}Share": rf"{row['share']:.0%}".replace("%", r"\%"),
-            f"{prefix}EqualTime": decibels(row["trainings"][0]["psnr"]),
-            f"{prefix}EqualEpochs": f"{row['pairs_per_second'] * 60 * results['minutes'] / results['pairs']:.1f}",
+            f"{prefix}Parameters": f"{speed['parameters'] / 1e6:.2f}",
+            f"{prefix}Flops": f"{speed['flops_per_pair'] / 3e6:,.0f}",  # forward pass: a third of a step on a pair
+            f"{prefix}Throughput": f"{speed['pairs_per_second']:,.0f}",
+            f"{prefix}Share": rf"{speed['share']:.0%}".replace("%", r"\%"),
+            f"{prefix}EqualTime": decibels(training["psnr"]),
+            f"{prefix}EqualTimePooled": decibels(training["psnr_pooled"]),
+            f"{prefix}EqualEpochs": f"{training['pairs_seen'] / training['pairs']:.1f}",
         }
-    ours_end, published_end = ours["trainings"][0], published["trainings"][0]
+    parameters, benched = sum(weight.numel() for weight in model.UNet().parameters()), speeds["ours"]["parameters"]
+    if benched != parameters:
+        raise ValueError(f"its network has {benched:,} parameters, that of model.py {parameters:,}")
+    ours, published = trainings["ours"], trainings["published"]
     return numbers | {
-        "BenchMachine": machine(results), "EqualMinutes": f"{results['minutes']:g}",
-        "ThroughputRatio": f"{ours['pairs_per_second'] / published['pairs_per_second']:.1f}",
-        "FlopsRatio": f"{published['flops_per_pair'] / ours['flops_per_pair']:.1f}",
-        "EqualTimeGain": decibels(round(ours_end["psnr"], 2) - round(published_end["psnr"], 2)),  # as the table shows
-        "EnsembleGain": decibels(ours_end["psnr"] - ours_end["history"][-1]["psnr"]),  # in-loop PSNR is without it
+        "BenchMachine": machine(ours), "EqualMinutes": f"{EQUAL}", "LongMinutes": f"{LONG}", "ShortMinutes": f"{SHORT}",
+        "PublishedLong": decibels(pick(rows, "training", "published", LONG)["psnr"]),
+        "OursShort": decibels(pick(rows, "training", "ours", SHORT)["psnr"]),
+        "ThroughputRatio": f"{speeds['ours']['pairs_per_second'] / speeds['published']['pairs_per_second']:.1f}",
+        "FlopsRatio": f"{speeds['published']['flops_per_pair'] / speeds['ours']['flops_per_pair']:.1f}",
+        "EqualTimeGain": decibels(round(ours["psnr"], 2) - round(published["psnr"], 2)),  # as the table shows
+        "EnsembleGain": decibels(ours["psnr"] - ours["history"][-1]["psnr"]),  # in-loop PSNR is without it
     }
 
 
-def read(path: Path, numbers: Callable[[dict], dict[str, str]]) -> tuple[dict, dict[str, str]]:
+def read(path: Path, numbers: Callable) -> tuple[dict | list[dict], dict[str, str]]:
     """A results file and its `numbers`. ValueError, naming the command to run, if it is missing or another file."""
     command = COMMANDS[path.name]
     try:
-        results = json.loads(path.read_text())
+        text = path.read_text()
+        results = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
         return results, numbers(results)
     except FileNotFoundError:
         raise ValueError(f"no {path}; make it with `{command}`") from None
@@ -127,7 +142,7 @@ def source(name: str, results: dict) -> str:
 
 
 # ------------------------------------------------------------------------------------------------- figure
-def draw(grade: dict, bench: dict, path: Path) -> None:
+def draw(grade: dict, bench: list[dict], path: Path) -> None:
     """PSNR per epoch of the training that was graded; beside it, PSNR against time of ours and published.
 
     Epoch 0, the state before training, is left out: its PSNR is that of the noisy images, far below.
@@ -147,13 +162,12 @@ def draw(grade: dict, bench: dict, path: Path) -> None:
         left.set(xlabel="epoch", ylabel="PSNR (dB), est., pooled")
         left.xaxis.get_major_locator().set_params(integer=True)
 
-        rows = {row["setting"]: row["trainings"][0] for row in bench["settings"]}
-        for name, color, marker in (("ours", OURS, "o-"), ("published", PUBLISHED, "s--")):
-            history = [row for row in rows[name]["history"] if row["epoch"] > 0]  # a single row if an epoch takes long
+        ours, published = pick(bench, "training", "ours", EQUAL), pick(bench, "training", "published", LONG)
+        for label, training, color, marker in (("ours", ours, OURS, "o-"), ("published", published, PUBLISHED, "s--")):
+            history = [row for row in training["history"] if row["epoch"] > 0]
             right.plot([row["seconds"] / 60 for row in history], [row["psnr"] for row in history], marker, color=color,
-                       markersize=4, label=name)
-        right.plot(rows["ours"]["seconds"] / 60, rows["ours"]["psnr"], "*", color=OURS, markersize=9,
-                   label="ours, self-ensemble")
+                       markersize=4, label=label)
+        right.plot(ours["seconds"] / 60, ours["psnr"], "*", color=OURS, markersize=9, label="ours, self-ensemble")
         right.set(xlabel="minutes of training", ylabel="PSNR (dB), per image")
         right.set_xlim(left=0)
         right.margins(y=0.15)
@@ -182,24 +196,25 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m Miniproject_1.others.figures", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", metavar="DIR", type=Path, default=Path("report/results"),
-                        help="folder with grade.json and bench.json; default: report/results")
+                        help="folder with grade.json and bench.jsonl; default: report/results")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("report"),
                         help="folder of report.tex; default: report")
     arguments = parser.parse_args(argv)
     figure, text = arguments.output / "figures/training.pdf", arguments.output / "results/numbers.tex"
     try:
         grade, graded = read(arguments.results / "grade.json", grade_numbers)
-        bench, benched = read(arguments.results / "bench.json", bench_numbers)
+        bench, benched = read(arguments.results / "bench.jsonl", bench_numbers)
+        compared = pick(bench, "training", "ours", EQUAL)
         for key in ("pairs", "validation_images"):  # they share a table
-            if grade[key] != bench[key]:
-                raise ValueError(f"{key} is {grade[key]} in grade.json and {bench[key]} in bench.json of "
+            if grade[key] != compared[key]:
+                raise ValueError(f"{key} is {grade[key]} in grade.json and {compared[key]} in bench.jsonl of "
                                  f"{arguments.results}; run both commands with the same DATA and VALIDATION")
         check_writable(figure)
         check_writable(text)
         with replacing(figure) as temporary:
             draw(grade, bench, temporary)
         sections = {"constants of the code": model_numbers(), source("grade.json", grade): graded,
-                    source("bench.json", bench): benched}
+                    source("bench.jsonl", compared): benched}
         with replacing(text) as temporary:
             temporary.write_text(macros(sections))
     except (ValueError, OSError) as error:

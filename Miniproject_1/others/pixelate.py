@@ -77,6 +77,12 @@ def noisy_clean(sources: Tensor, generator: torch.Generator) -> tuple[Tensor, Te
     return pixelate(sources, generator), cell_mean(sources)
 
 
+def clean_clean(sources: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The clean image of each source, twice: targets for the two copies of `noisy_noisy`."""
+    clean = cell_mean(sources)
+    return clean, clean
+
+
 # ---- photos ------------------------------------------------------------------------------------------------
 
 
@@ -179,7 +185,10 @@ def _square(photo, left: int, top: int, side: int) -> Tensor:
 def photo_pairs(
     files: list[Path], count: int, crop: Callable, pair: Callable, seed: int, **work
 ) -> tuple[Tensor, Tensor]:
-    """Two count x 3 x SIZE x SIZE uint8 tensors; pair number i comes from photo i modulo len(files)."""
+    """Two count x 3 x SIZE x SIZE uint8 tensors; pair number i comes from photo i modulo len(files).
+
+    work: progress, workers, and `stream`, the name of the pair whose crops to repeat, if it is not `pair`.
+    """
     stride = len(files)
     parts = [
         slice(start, min(base + CHUNK * stride, count), stride)  # up to CHUNK pairs of one photo
@@ -326,10 +335,13 @@ def build(
     validation: int = 1_000,
     seed: int = 0,
     progress: bool = True,
+    clean: bool = False,
 ) -> None:
     """Write out/train_data.pkl (noisy, noisy) and out/val_data.pkl (noisy, clean).
 
     Each file is a tuple of two uint8 tensors, N x 3 x 32 x 32 with N = `pairs` or `validation`.
+    clean: write out/clean_data.pkl (noisy, clean), too, the 2 N noisy images of train_data.pkl with their clean ones,
+    to measure what it costs to train without these.
     photos: a folder, searched recursively, split by file into training and validation photos; None: scenes.
     Photos that cannot be read are skipped, with a warning that names them.
     Raises, before the work, TypeError or ValueError for arguments out of range, a folder with fewer than two
@@ -347,11 +359,20 @@ def build(
     work = {"progress": progress, "workers": os.cpu_count() or 1}
     if photos is None:
         validation_data = scene_pairs(validation, noisy_clean, seed, **work)
-        train_data = scene_pairs(pairs, noisy_noisy, seed, **work)
+
+        def training(pair: Callable, **stream) -> tuple[Tensor, Tensor]:
+            return scene_pairs(pairs, pair, seed, **stream, **work)
     else:
         train_files, validation_files = split_files(_readable(image_files(photos), **work), seed)
         validation_data = photo_pairs(validation_files, validation, centre, noisy_clean, seed, **work)
-        train_data = photo_pairs(train_files, pairs, _crops, noisy_noisy, seed, **work)
+
+        def training(pair: Callable, **stream) -> tuple[Tensor, Tensor]:
+            return photo_pairs(train_files, pairs, _crops, pair, seed, **stream, **work)
+
+    train_data = training(noisy_noisy)
+    if clean:
+        targets = training(clean_clean, stream=noisy_noisy.__name__)
+        save_tensors((torch.cat(train_data), torch.cat(targets)), Path(out) / "clean_data.pkl")
     save_tensors(validation_data, validation_path)
     save_tensors(train_data, train_path)  # last: where it lies, the set is complete
 
@@ -428,6 +449,7 @@ def _pairs(
     *,
     progress: bool,
     workers: int,
+    stream: str = "",
 ) -> tuple[Tensor, Tensor]:
     """Two count x 3 x SIZE x SIZE uint8 tensors; each part of them is the pair of the sources of that part.
 
@@ -438,7 +460,7 @@ def _pairs(
 
     def fill(part: slice) -> None:
         # The pair's name keeps training and validation apart: their scenes come from different streams.
-        generator = _generator(seed, pair.__name__, part.start)
+        generator = _generator(seed, stream or pair.__name__, part.start)
         first[part], second[part] = pair(sources(part, generator), generator)
 
     with ThreadPoolExecutor(workers) as pool:

@@ -21,17 +21,30 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def circumstances() -> dict:
+    """Date, device and torch version, which belong to every figure."""
+    return {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "device": "cuda" if torch.cuda.is_available() else "cpu", "processor": processor(),
+            "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def strict(measured: dict) -> dict:
+    """The same as JSON can hold it: None for NaN and infinity."""
+    return json.loads(json.dumps(measured, default=str), parse_constant=lambda _: None)
+
+
 def write_results(path: str | Path, seed: int, measured: dict) -> None:
     """Write `measured` with seed, device, torch version and date to `path`, whole or not at all."""
-    where = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "seed": seed,
-             "device": "cuda" if torch.cuda.is_available() else "cpu", "processor": processor(),
-             "threads": torch.get_num_threads(), "torch": torch.__version__}
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        text = json.dumps(where | measured, default=str)
-        strict = json.loads(text, parse_constant=lambda _: None)  # JSON has no NaN
-        temporary.write_text(json.dumps(strict, indent=1) + "\n")
+        temporary.write_text(json.dumps(strict({"seed": seed} | circumstances() | measured), indent=1) + "\n")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def append_results(path: str | Path, measured: dict) -> None:
+    """Append `measured` with device, torch version and date to `path`, as a line of JSON."""
+    with Path(path).open("a") as file:
+        file.write(json.dumps(strict(measured | circumstances())) + "\n")

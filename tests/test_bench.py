@@ -1,0 +1,77 @@
+"""The bench: settings, budgets, and the results file that its table shows."""
+
+import json
+
+import pytest
+import torch
+
+from Miniproject_1 import model
+from Miniproject_1.others import bench
+from Miniproject_1.others.pixelate import build
+
+TINY = {"widths": (8, 16), "blocks": 1}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    build(folder, pairs=96, validation=8, progress=False, clean=True)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    settings = {name: bench.Setting(setting.network if setting.published else TINY | setting.network, setting.replaced,
+                                    setting.published, setting.clean) for name, setting in bench.SETTINGS.items()}
+    monkeypatch.setattr(bench, "SETTINGS", settings)
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", bench.SETTINGS)
+def test_every_setting_trains(name, data, tmp_path):
+    """... on as many pairs as the others, and leaves model.py as it was."""
+    before = dict(vars(model))
+    arguments = ["-d", str(data), "--epochs", "2", "--no-throughput", "--results", str(tmp_path / "results.jsonl")]
+    assert bench.main([name, *arguments]) == 0
+    (row,) = rows(tmp_path / "results.jsonl")
+    assert (row["setting"], row["epochs"], row["pairs_seen"]) == (name, 2, 192)
+    assert row["psnr"] > 10 and row["torch"] == torch.__version__ and row["validation"] == str(data / "val_data.pkl")
+    assert dict(vars(model)) == before
+
+
+def test_results_are_appended_and_shown(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "TURNS", 1)
+    monkeypatch.setattr(bench, "TURN", 0.3)
+    monkeypatch.setattr(bench, "PRODUCT", 64)
+    path = tmp_path / "results.jsonl"
+    common = ["ours", "AdamW", "-d", str(data), "--results", str(path)]
+    assert bench.main([*common, "--minutes", "0"]) == 0
+    assert bench.main([*common, "--minutes", "0.01", "--no-throughput", "--seeds", "3", "4"]) == 0
+    assert [(row["kind"], row["setting"], row.get("seed")) for row in rows(path)] == [
+        ("throughput", "ours", None), ("throughput", "AdamW", None), ("training", "ours", 3), ("training", "AdamW", 3),
+        ("training", "ours", 4), ("training", "AdamW", 4)]
+    assert all(row["share"] > 0 and row["pairs_per_second"] > 0 for row in rows(path)[:2])
+    capsys.readouterr()
+    assert bench.main(["--table", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and {line.split(" | ")[0] for line in lines[2:]} == {"| ours", "| AdamW"}
+    values = [row["psnr"] for row in rows(path) if row["kind"] == "training" and row["setting"] == "ours"]
+    assert f"| {sum(values) / 2:.3f} | {abs(values[0] - values[1]) / 2**0.5:.3f} | 2 |" in "\n".join(lines)
+
+
+def test_seconds_to_a_level():
+    history = [{"psnr": 20.0, "seconds": 1.0}, {"psnr": None, "seconds": 2.0}, {"psnr": 25.5, "seconds": 3.0}]
+    assert bench.seconds_to(25.4, history) == 3.0
+    assert bench.seconds_to(26.0, history) is None
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["theirs"], "no setting theirs"), (["--minutes", "-1"], "--minutes"), (["--epochs", "0"], "--epochs"),
+    (["--validation", "missing.pkl"], "missing.pkl"), (["--table", "missing.jsonl"], "missing.jsonl")])
+def test_bad_arguments(arguments, words, data, capsys):
+    assert bench.main([*arguments, "-d", str(data)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and words in error and len(error.splitlines()) == 1
