@@ -47,17 +47,17 @@ def test_results_are_appended_and_shown(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "TURN", 0.3)
     monkeypatch.setattr(bench, "PRODUCT", 64)
     path = tmp_path / "results.jsonl"
-    common = ["ours", "AdamW", "-d", str(data), "--results", str(path)]
+    common = ["ours", "Adam", "-d", str(data), "--results", str(path)]
     assert bench.main([*common, "--minutes", "0"]) == 0
     assert bench.main([*common, "--minutes", "0.01", "--no-throughput", "--seeds", "3", "4"]) == 0
     assert [(row["kind"], row["setting"], row.get("seed")) for row in rows(path)] == [
-        ("throughput", "ours", None), ("throughput", "AdamW", None), ("training", "ours", 3), ("training", "AdamW", 3),
-        ("training", "ours", 4), ("training", "AdamW", 4)]
+        ("throughput", "ours", None), ("throughput", "Adam", None), ("training", "ours", 3), ("training", "Adam", 3),
+        ("training", "ours", 4), ("training", "Adam", 4)]
     assert all(row["share"] > 0 and row["pairs_per_second"] > 0 for row in rows(path)[:2])
     capsys.readouterr()
     assert bench.main(["--table", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 and {line.split(" | ")[0] for line in lines[2:]} == {"| ours", "| AdamW"}
+    assert len(lines) == 4 and {line.split(" | ")[0] for line in lines[2:]} == {"| ours", "| Adam"}
     values = [row["psnr"] for row in rows(path) if row["kind"] == "training" and row["setting"] == "ours"]
     assert f"| {sum(values) / 2:.3f} | {abs(values[0] - values[1]) / 2**0.5:.3f} | 2 |" in "\n".join(lines)
 

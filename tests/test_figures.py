@@ -40,10 +40,9 @@ def results(tmp_path):
          "pairs_per_second": 80.0, "share": 0.25},
         common | {"kind": "training", "setting": "ours", "minutes": 5, "psnr": 25.5, "pairs_seen": 120_000,
                   "history": history(20.5, 25.0, 25.42)},
-        common | {"kind": "training", "setting": "published", "minutes": 5, "psnr": 24.75, "pairs_seen": 24_000,
-                  "history": history(20.5, 24.75)[1:]},
         common | {"kind": "training", "setting": "published", "minutes": 10, "psnr": 25.1, "pairs_seen": 48_000,
-                  "history": history(20.5, 24.75, 25.1)[1:]},
+                  "history": [{"epoch": 1, "psnr": 24.75, "seconds": 300.2},
+                              {"epoch": 1, "psnr": 25.1, "seconds": 600.1}]},
         common | {"kind": "training", "setting": "ours", "minutes": 1, "psnr": 25.2, "pairs_seen": 24_000,
                   "history": history(20.5, 25.15)},
     ]
@@ -126,6 +125,11 @@ def test_foreign(results, tmp_path, capsys, name, content):
 def test_bench_without_trainings(results, tmp_path, capsys):
     change(results / "bench.jsonl", lambda rows: rows.pop(2))
     assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "--minutes 5")
+
+
+def test_published_network_without_a_row_after_five_minutes(results, tmp_path, capsys):
+    change(results / "bench.jsonl", lambda rows: rows[3]["history"].pop(0))
+    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "no row after 5 minutes")
 
 
 def test_bench_of_another_network(results, tmp_path, capsys):

@@ -138,7 +138,7 @@ def test_crops_differ_in_place_scale_and_direction(tmp_path):
     ramp = torch.arange(width) * 255 / (width - 1)
     photo = ramp.to(torch.uint8)[None, :, None].expand(height, width, 3)
     Image.fromarray(photo.numpy()).save(tmp_path / "ramp.png")
-    crops = pixelate._crops(pixelate._open(tmp_path / "ramp.png"), 200, generator())
+    crops = pixelate._crops(pixelate.open_photo(tmp_path / "ramp.png"), 200, generator())
     left, right = crops[:, 0, 0, 0].float(), crops[:, 0, 0, -1].float()
     side = (right - left).abs() * (width - 1) / 255
     assert side.min() > 0.74 * height and side.max() < 1.01 * height
@@ -183,7 +183,7 @@ def test_any_kind_of_image_becomes_upright_rgb(tmp_path, recwarn):
         tmp_path / "16bit.png"
     )
     for path in pixelate.image_files(tmp_path):
-        image = pixelate._open(path)
+        image = pixelate.open_photo(path)
         first, last = (0, 0), (image.width - 1, image.height - 1)
         assert image.mode == "RGB"
         assert image.size == ((32, 64) if path.stem == "exif" else (64, 32))
@@ -191,7 +191,7 @@ def test_any_kind_of_image_becomes_upright_rgb(tmp_path, recwarn):
     grey = torch.full((4, 4), 0x4000, dtype=torch.uint16)
     for name in ("dark.png", "dark.pgm"):
         Image.fromarray(grey.numpy()).save(tmp_path / name)
-        assert pixelate._open(tmp_path / name).getpixel((0, 0)) == (64, 64, 64)  # scaled, not clipped
+        assert pixelate.open_photo(tmp_path / name).getpixel((0, 0)) == (64, 64, 64)  # scaled, not clipped
     assert not recwarn.list
 
 

@@ -42,18 +42,18 @@ def mse_loss(denoised: Tensor, source: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(denoised, target)
 
 
-class AdamW:
-    """In the place of Muon: AdamW for the convolutions, too."""
+class Adam:
+    """In the place of Muon: Adam for the convolutions, too."""
 
     def __init__(self, weights: list[Tensor]):
-        self.optimizer = torch.optim.AdamW(weights, lr=core.RATE, weight_decay=core.WEIGHT_DECAY, fused=True)
+        self.optimizer = torch.optim.Adam(weights, fused=True)
 
     def step(self, rate: float) -> None:
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
 
 
-class Nesterov(AdamW):
+class Nesterov(Adam):
     """In the place of Muon: stochastic gradient descent with Nesterov's momentum."""
 
     def __init__(self, weights: list[Tensor]):
@@ -135,7 +135,7 @@ SETTINGS = {
     "weight power 0.5": Setting(replaced={"WEIGHT_POWER": 0.5}),
     "weight power 1": Setting(replaced={"WEIGHT_POWER": 1.0}),
     "MSE loss": Setting(replaced={"noise2noise_loss": mse_loss}),
-    "AdamW": Setting(replaced={"Muon": AdamW, "MUON_RATE": 2e-3}),
+    "Adam": Setting(replaced={"Muon": Adam, "MUON_RATE": 2e-3}),
     "SGD": Setting(replaced={"Muon": Nesterov, "MUON_RATE": 1e-2}),
     "half rate": Setting(replaced={"MUON_RATE": core.MUON_RATE / 2}),
     "double rate": Setting(replaced={"MUON_RATE": core.MUON_RATE * 2}),

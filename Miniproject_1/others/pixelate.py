@@ -50,21 +50,21 @@ SHADING = 0.1  # deviation of the logarithm of the light from the middle to the 
 # ---- noise -------------------------------------------------------------------------------------------------
 
 
-def pixelate(sources: Tensor, generator: torch.Generator) -> Tensor:
+def pixelate(sources: Tensor, generator: torch.Generator, cell: int = CELL) -> Tensor:
     """One noisy copy of each source: per cell, one source pixel drawn uniformly, all channels together.
 
-    sources: N x C x H x W of any dtype, H and W multiples of CELL; returns N x C x H/CELL x W/CELL.
+    sources: N x C x H x W of any dtype, H and W multiples of `cell`; returns N x C x H/cell x W/cell.
     """
     n, _, height, width = sources.shape
-    shape = (n, height // CELL, width // CELL)
-    rows = torch.randint(CELL, shape, generator=generator) + torch.arange(0, height, CELL)[:, None]
-    columns = torch.randint(CELL, shape, generator=generator) + torch.arange(0, width, CELL)
+    shape = (n, height // cell, width // cell)
+    rows = torch.randint(cell, shape, generator=generator) + torch.arange(0, height, cell)[:, None]
+    columns = torch.randint(cell, shape, generator=generator) + torch.arange(0, width, cell)
     return sources[torch.arange(n)[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
 
 
-def cell_mean(sources: Tensor) -> Tensor:
-    """The clean images of uint8 sources, the rounded mean of each cell: N x C x H/CELL x W/CELL."""
-    return avg_pool2d(sources.float(), CELL).round().to(torch.uint8)
+def cell_mean(sources: Tensor, cell: int = CELL) -> Tensor:
+    """The clean images of uint8 sources, the rounded mean of each cell: N x C x H/cell x W/cell."""
+    return avg_pool2d(sources.float(), cell).round().to(torch.uint8)
 
 
 def noisy_noisy(sources: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -117,7 +117,7 @@ def pillow():
     return PIL
 
 
-def _open(path: Path):
+def open_photo(path: Path):
     """The decoded photo, upright, as an RGB Pillow image."""
     pil = pillow()
     with pil.Image.open(path) as image:
@@ -134,7 +134,7 @@ def _open(path: Path):
 def _failure(path: Path) -> str | None:
     """Why the photo cannot be read, None if it can."""
     try:
-        _open(path)
+        open_photo(path)
     except Exception as error:  # Pillow's decoders raise many types on damaged files
         return f"{type(error).__name__}: {error}"
     return None
@@ -167,19 +167,19 @@ def _crops(photo, count: int, generator: torch.Generator) -> Tensor:
     return torch.stack(sources)
 
 
-def centre(photo, count: int, generator: torch.Generator) -> Tensor:
-    """count x 3 x SOURCE x SOURCE, uint8: the largest centre square of the photo, `count` times."""
+def centre(photo, count: int, generator: torch.Generator, size: int = SOURCE) -> Tensor:
+    """count x 3 x size x size, uint8: the largest centre square of the photo, `count` times."""
     side = min(photo.size)
-    source = _square(photo, (photo.width - side) // 2, (photo.height - side) // 2, side)
+    source = _square(photo, (photo.width - side) // 2, (photo.height - side) // 2, side, size)
     return source.expand(count, -1, -1, -1)
 
 
-def _square(photo, left: int, top: int, side: int) -> Tensor:
-    """A square of the photo resized to 3 x SOURCE x SOURCE, uint8."""
+def _square(photo, left: int, top: int, side: int, size: int = SOURCE) -> Tensor:
+    """A square of the photo resized to 3 x size x size, uint8."""
     box = (left, top, left + side, top + side)
-    resized = photo.resize((SOURCE, SOURCE), pillow().Image.Resampling.BICUBIC, box=box)
+    resized = photo.resize((size, size), pillow().Image.Resampling.BICUBIC, box=box)
     pixels = torch.frombuffer(bytearray(resized.tobytes()), dtype=torch.uint8)
-    return pixels.view(SOURCE, SOURCE, 3).permute(2, 0, 1)
+    return pixels.view(size, size, 3).permute(2, 0, 1)
 
 
 def photo_pairs(
@@ -197,7 +197,7 @@ def photo_pairs(
     ]
 
     def sources(part: slice, generator: torch.Generator) -> Tensor:
-        return crop(_open(files[part.start % stride]), len(range(count)[part]), generator)
+        return crop(open_photo(files[part.start % stride]), len(range(count)[part]), generator)
 
     return _pairs(count, parts, sources, pair, seed, f"{count} pairs from {stride} photos", **work)
 
