@@ -107,7 +107,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _data(arguments: argparse.Namespace) -> int:
     build(arguments.output, arguments.photos, pairs=arguments.pairs, seed=arguments.seed, clean=arguments.clean)
-    print(f"wrote {arguments.output / 'train_data.pkl'} and {arguments.output / 'val_data.pkl'}")
+    names = ("train_data.pkl", "val_data.pkl", "clean_data.pkl")[:2 + arguments.clean]
+    print("wrote", " and ".join(str(arguments.output / name) for name in names))
     return 0
 
 

@@ -111,9 +111,9 @@ def noise2noise_loss(denoised: Tensor, source: Tensor, target: Tensor) -> Tensor
 
     With E[b | a, x] = x (unbiased noise, independent of the source's) E|f(a) - b|^2 = E|f(a) - x|^2 + E|b - x|^2, whose
     last term does not depend on f: what is best against noisy targets is best against clean ones (Lehtinen et al. 2018,
-    section 2), with any weights from the source alone. A pixel's is v^-WEIGHT_POWER, v the source's variance around it:
-    targets with less noise tell more, as in weighted least squares. The logarithm weights image i by 1 / mse_i, as
-    does the score, an average of decibels; that depends on the target, but on all of its pixels."""
+    section 2), with any weights from the source alone. A pixel's is v^-WEIGHT_POWER, v about the variance of the source
+    around it: targets with less noise tell more, as in weighted least squares. The logarithm weights image i by
+    1 / mse_i, as does the score, an average of decibels; that depends on the target, but on all of its pixels."""
     smooth = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
     variance = smooth((source - smooth(source)).square().mean(1, keepdim=True))  # N x 1 x H x W
     weight = (variance + VARIANCE_FLOOR) ** -WEIGHT_POWER
@@ -140,7 +140,7 @@ def estimate_psnr(denoised_a: Tensor, denoised_b: Tensor, a: Tensor, b: Tensor) 
 
 class Muon:
     """Each step moves a matrix by its orthogonalised momentum, so that all its directions are learnt at one speed
-    (K. Jordan et al., "Muon", 2024). For the weights of convolutions, as matrices of R output channels x C others."""
+    (K. Jordan et al., "Muon", 2024). For the weights of convolutions, as matrices of R x C, R the first axis."""
 
     def __init__(self, weights: list[Tensor]):
         self.groups = [[weight for weight in weights if weight.shape == shape] for shape in {w.shape for w in weights}]
@@ -153,7 +153,7 @@ class Muon:
             momentum.lerp_(gradient, 1 - MOMENTUM)
             x = gradient.lerp(momentum, MOMENTUM)  # Nesterov's
             x /= x.norm(dim=(1, 2), keepdim=True) + 1e-12
-            gram, product = x @ x.mT, torch.eye(x.shape[1], device=x.device)
+            gram, product = x @ x.mT, torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
             for _ in range(5):  # x <- p(x x^T) x, after Newton and Schulz, with Jordan's p: brings singular values from
                 p = 2.0315 * gram @ gram - 4.7750 * gram  # 0.01-1 to 0.7-1.2; on R x R matrices, x itself comes last
                 p.diagonal(dim1=1, dim2=2).add_(3.4445)
@@ -290,7 +290,8 @@ class Model:
                     lowest = loss.item()
                 if step % CHECK_EVERY == 0 or done == 1:  # rarely: each look makes a GPU wait
                     level = torch.stack(recent).mean().item()
-                    if not level < lowest + LOSS_RISE:  # or NaN
+                    finite = torch.stack([loss.detach(), *torch._foreach_norm(average)]).isfinite().all()
+                    if not finite or (len(recent) == CHECK_EVERY and level > lowest + LOSS_RISE):
                         torch._foreach_copy_(average, good)
                         warnings.warn(f"the loss diverged, to {level:.3g} at step {step}: training stopped at the last "
                                       f"good weights; look for outliers in the pairs, or lower MUON_RATE", stacklevel=3)

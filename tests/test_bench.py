@@ -38,7 +38,8 @@ def test_every_setting_trains(name, data, tmp_path):
     assert bench.main([name, *arguments]) == 0
     (row,) = rows(tmp_path / "results.jsonl")
     assert (row["setting"], row["epochs"], row["pairs_seen"]) == (name, 2, 192)
-    assert row["psnr"] > 10 and row["torch"] == torch.__version__ and row["validation"] == str(data / "val_data.pkl")
+    assert 10 < row["psnr"] < 40 and row["torch"] == torch.__version__
+    assert (row["data"], row["validation"]) == (str(data), str(data / "val_data.pkl"))
     assert dict(vars(model)) == before
 
 
@@ -62,6 +63,13 @@ def test_results_are_appended_and_shown(data, tmp_path, monkeypatch, capsys):
     assert f"| {sum(values) / 2:.3f} | {abs(values[0] - values[1]) / 2**0.5:.3f} | 2 |" in "\n".join(lines)
 
 
+def test_a_table_of_other_rows_is_refused(tmp_path, capsys):
+    for content in ("hello", '{"kind": "training"}', "[]"):
+        (tmp_path / "other.jsonl").write_text(content)
+        assert bench.main(["--table", str(tmp_path / "other.jsonl")]) == 2
+        assert "other.jsonl holds other rows" in capsys.readouterr().err
+
+
 def test_seconds_to_a_level():
     history = [{"psnr": 20.0, "seconds": 1.0}, {"psnr": None, "seconds": 2.0}, {"psnr": 25.5, "seconds": 3.0}]
     assert bench.seconds_to(25.4, history) == 3.0
@@ -70,7 +78,7 @@ def test_seconds_to_a_level():
 
 @pytest.mark.parametrize("arguments, words", [
     (["theirs"], "no setting theirs"), (["--minutes", "-1"], "--minutes"), (["--epochs", "0"], "--epochs"),
-    (["--validation", "missing.pkl"], "missing.pkl"), (["--table", "missing.jsonl"], "missing.jsonl")])
+    (["clean targets", "--epochs", "3"], "even"), (["--validation", "missing.pkl"], "missing.pkl"), (["--table", "missing.jsonl"], "missing.jsonl")])
 def test_bad_arguments(arguments, words, data, capsys):
     assert bench.main([*arguments, "-d", str(data)]) == 2
     error = capsys.readouterr().err

@@ -35,9 +35,9 @@ def results(tmp_path):
     common = WHERE | {"pairs": 50_000, "validation_images": 1_000, "psnr_pooled": 24.5, "seconds": 120.0}
     rows = [
         {"kind": "throughput", "setting": "ours", "parameters": parameters, "flops_per_pair": 600_000_000,
-         "pairs_per_second": 400.0, "share": 0.5},
+         "pairs_per_second": 400.0, "share": 0.5} | WHERE,
         {"kind": "throughput", "setting": "published", "parameters": 1_354_000, "flops_per_pair": 2_700_000_000,
-         "pairs_per_second": 80.0, "share": 0.25},
+         "pairs_per_second": 80.0, "share": 0.25} | WHERE,
         common | {"kind": "training", "setting": "ours", "minutes": 5, "psnr": 25.5, "pairs_seen": 120_000,
                   "history": history(20.5, 25.0, 25.42)},
         common | {"kind": "training", "setting": "published", "minutes": 10, "psnr": 25.1, "pairs_seen": 48_000,
@@ -130,6 +130,11 @@ def test_bench_without_trainings(results, tmp_path, capsys):
 def test_published_network_without_a_row_after_five_minutes(results, tmp_path, capsys):
     change(results / "bench.jsonl", lambda rows: rows[3]["history"].pop(0))
     assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "no row after 5 minutes")
+
+
+def test_rows_of_several_machines(results, tmp_path, capsys):
+    change(results / "bench.jsonl", lambda rows: rows[4].update(processor="another"))
+    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "several machines")
 
 
 def test_bench_of_another_network(results, tmp_path, capsys):

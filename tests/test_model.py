@@ -199,6 +199,17 @@ def test_noisy_targets_have_the_gradient_of_clean_ones():
     assert ((gradients.mean(0) - gradient(clean)).abs() < 5 * deviation).all()
 
 
+def test_training_does_not_depend_on_the_default_dtype(small_steps):
+    a, b, _ = noisy_pairs(64)
+    torch.set_default_dtype(torch.float64)
+    try:
+        denoiser = small_model()
+        denoiser.train(a, b, 1, progress=False)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert denoiser.predict(a).dtype == torch.float32
+
+
 def test_muon_moves_all_directions_alike():
     """The change of a weight has singular values of about 1, though the gradient's differ by a factor of 30."""
     weight = torch.zeros(8, 6, 3, 3)

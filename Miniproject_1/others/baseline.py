@@ -79,6 +79,7 @@ class PublishedModel:
         limit = math.inf if time_limit is None else time_limit
         self.history = []
         elapsed = began = 0.0  # seconds of training, now and at the last row
+        due = ROW_EVERY
         pairs = 0              # since the last row
 
         def row(epoch: int) -> None:
@@ -108,8 +109,9 @@ class PublishedModel:
                 elapsed, start = elapsed + now - start, now
                 if elapsed > limit:
                     break
-                if elapsed - began > ROW_EVERY:
+                if elapsed > due:
                     row(epoch)
+                    due += ROW_EVERY
                     start = time.monotonic()
             if pairs:
                 row(epoch)

@@ -111,12 +111,13 @@ class Setting:
     replaced: dict = field(default_factory=dict)
     published: bool = False
     clean: bool = False  # trained on clean_data.pkl instead of train_data.pkl
+    passes: int = 1  # through the network for a pair
 
     @contextmanager
     def model(self, seed: int = 0) -> Iterator[Model | PublishedModel]:
         """The untrained model, with the replacements in force as long as the context lasts."""
-        with mock.patch.dict(vars(core), self.replaced), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with mock.patch.dict(vars(core), self.replaced), torch.random.fork_rng():
+            torch.manual_seed(seed)  # also of a GPU, where the published network draws its dropout
             yield PublishedModel() if self.published else Model(**self.network)
 
 
@@ -144,7 +145,7 @@ SETTINGS = {
     "EMA 0.99": Setting(replaced={"EMA": 0.99}),
     "EMA 0.998": Setting(replaced={"EMA": 0.998}),
     "no EMA": Setting(replaced={"EMA": 0.0}),
-    "both directions": Setting(replaced={"augment": both, "BATCH": core.BATCH // 2}),
+    "both directions": Setting(replaced={"augment": both, "BATCH": core.BATCH // 2}, passes=2),
     "swap only": Setting(replaced={"augment": swap_only}),
     "channels": Setting(replaced={"augment": channels}),
     "brightness": Setting(replaced={"augment": brightness}),
@@ -183,8 +184,10 @@ def throughput(names: list[str], a: Tensor, b: Tensor, validation: tuple[Tensor,
                 bf16 = isinstance(model, Model) and has_bf16(model.device)
                 peaks[name].append(product_rate(model.device, torch.bfloat16 if bf16 else torch.float32))
                 model.train(a, b, ENDLESS, validation=few, time_limit=TURN, progress=False)
-                rates[name].append(model.history[-1]["pairs_per_second"])
-                flops = flops_per_pair(model)
+                epochs = [row for row in model.history if row["pairs"]]
+                seconds = sum(row["pairs"] / row["pairs_per_second"] for row in epochs)
+                rates[name].append(sum(row["pairs"] for row in epochs) / seconds)
+                flops = flops_per_pair(model) * SETTINGS[name].passes
                 rows[name] = {"parameters": sum(weight.numel() for weight in model.net.parameters()),
                               "flops_per_pair": flops, "precision": "bfloat16" if bf16 else "float32"}
     for name, row in rows.items():
@@ -199,9 +202,8 @@ def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[T
     a, b = load_tensors(data / "train_data.pkl")
     epochs, seconds = budget.get("epochs", ENDLESS), 60 * budget["minutes"] if "minutes" in budget else None
     if SETTINGS[name].clean:
-        pairs = len(a)
         a, b = load_tensors(data / "clean_data.pkl")  # the same noisy images, as 2 N pairs with clean ones
-        epochs = math.ceil(epochs * pairs / len(a))
+        epochs //= 2
     with SETTINGS[name].model(seed) as model:
         model.train(a, b, epochs, validation=validation, time_limit=seconds, seed=seed)
     ends = [0.0, *(row["seconds"] for row in model.history)]
@@ -215,18 +217,21 @@ def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[T
 
 # ---------------------------------------------------------------------------------------------- the command
 def table(rows: list[dict]) -> str:
-    """The trainings of a results file as Markdown: a line for each setting, budget and validation set; the mean over
-    seeds, in order of PSNR. The last throughput measured of a setting stands beside them."""
+    """The trainings of a results file as Markdown: a line for each setting, budget and data; the mean over seeds, in
+    order of PSNR. Of what was measured twice, the last counts. "seconds to" is when the first row of the history with
+    that PSNR was printed, its own measurement included."""
     speeds = {row["setting"]: row for row in rows if row["kind"] == "throughput"}
+    last = {(row.get("epochs", 0), row.get("minutes", 0), row["data"], row["validation"], row["setting"], row["seed"]):
+            row for row in rows if row["kind"] == "training"}
     groups: dict[tuple, list[dict]] = {}
-    for row in rows:
-        if row["kind"] == "training":
-            budget = f"{row['minutes']:g} min" if "minutes" in row else f"{row['epochs']} epochs"
-            groups.setdefault((row["setting"], budget, row["validation"]), []).append(row)
+    for key, row in last.items():
+        groups.setdefault(key[:-1], []).append(row)
     lines = ["| setting | budget | PSNR per image | std | seeds | pooled | seconds to "
              + " | ".join(f"{level:.2f}" for level in LEVELS) + " | pairs seen | parameters | GFLOP/pair | pairs/s |",
              "|---" * (10 + len(LEVELS)) + "|"]
-    for (name, budget, _), group in sorted(groups.items(), key=lambda item: (item[0][1:], -mean(item[1], "psnr"))):
+    ranked = sorted(groups.items(), key=lambda item: (*item[0][:4], -mean(item[1], "psnr")))
+    for (epochs, minutes, *_, name), group in ranked:
+        budget = f"{epochs} epochs" if epochs else f"{minutes:g} min"
         spread = f"{statistics.stdev(row['psnr'] for row in group):.3f}" if len(group) > 1 else ""
         reached = [f"{statistics.mean(times):.0f}" if None not in times else "" for times in
                    ([seconds_to(level, row["history"]) for row in group] for level in LEVELS)]
@@ -248,7 +253,7 @@ def pooled(denoised: Tensor, clean: Tensor) -> float:
 
 
 def seconds_to(level: float, history: list[dict]) -> float | None:
-    """Of training, to the first row of the history with a PSNR of `level` dB or more; None if there is none."""
+    """The time of the first row of the history with a PSNR of `level` dB or more; None if there is none."""
     return next((row["seconds"] for row in history if row["psnr"] is not None and row["psnr"] >= level), None)
 
 
@@ -272,7 +277,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         if arguments.table:
-            print(table([json.loads(line) for line in arguments.table.read_text().splitlines()]))
+            try:
+                print(table([json.loads(line) for line in arguments.table.read_text().splitlines()]))
+            except (KeyError, TypeError, json.JSONDecodeError) as error:
+                raise ValueError(f"{arguments.table} holds other rows than those of --results ({error!r})") from error
             return 0
         unknown = [name for name in arguments.settings if name not in SETTINGS]
         if unknown:
@@ -280,13 +288,21 @@ def main(argv: list[str] | None = None) -> int:
         minutes = 5 if arguments.minutes is None else arguments.minutes
         if not minutes >= 0 or (arguments.epochs is not None and arguments.epochs < 1):
             raise ValueError("expected --minutes of at least 0 or --epochs of at least 1")
+        clean = any(SETTINGS[name].clean for name in arguments.settings)
+        if clean and arguments.epochs is not None and arguments.epochs % 2:
+            raise ValueError(f"--epochs is {arguments.epochs}, expected an even number: clean_data.pkl is twice as "
+                             "long as train_data.pkl")
         if arguments.results:
             check_writable(arguments.results)
         if not arguments.data.exists():
-            build(arguments.data)
+            build(arguments.data, clean=clean)
         a, b = load_tensors(arguments.data / "train_data.pkl")
         validation_file = arguments.validation or arguments.data / "val_data.pkl"
         validation = load_tensors(validation_file)
+        noisy = torch.cat((a, b))
+        if clean and not torch.equal(load_tensors(arguments.data / "clean_data.pkl")[0], noisy):
+            raise ValueError(f"clean_data.pkl in {arguments.data} is not of the crops of train_data.pkl; make both "
+                             "anew with `python -m Miniproject_1 data --clean`")
     except (ValueError, OSError) as error:
         print("error:", error, file=sys.stderr)
         return 2
@@ -294,7 +310,7 @@ def main(argv: list[str] | None = None) -> int:
     rows = []
 
     def keep(row: dict) -> None:
-        rows.append(row | {"validation": str(validation_file)})
+        rows.append(row | {"data": str(arguments.data), "validation": str(validation_file)})
         if arguments.results:
             append_results(arguments.results, rows[-1])
 

@@ -140,7 +140,7 @@ def _failure(path: Path) -> str | None:
     return None
 
 
-def _readable(files: list[Path], progress: bool, workers: int) -> list[Path]:
+def readable(files: list[Path], progress: bool, workers: int) -> list[Path]:
     """The files that decode; the others are counted and named in a warning. ValueError unless two remain."""
     with ThreadPoolExecutor(workers) as pool:
         failures = list(_progress(pool.map(_failure, files), len(files), "checking photos", progress))
@@ -353,6 +353,8 @@ def build(
         if value < least:
             raise ValueError(f"{name} is {value}; expected at least {least}")
     train_path, validation_path = Path(out) / "train_data.pkl", Path(out) / "val_data.pkl"
+    if clean:
+        check_writable(Path(out) / "clean_data.pkl")
     check_writable(train_path)
     check_writable(validation_path)
 
@@ -363,7 +365,7 @@ def build(
         def training(pair: Callable, **stream) -> tuple[Tensor, Tensor]:
             return scene_pairs(pairs, pair, seed, **stream, **work)
     else:
-        train_files, validation_files = split_files(_readable(image_files(photos), **work), seed)
+        train_files, validation_files = split_files(readable(image_files(photos), **work), seed)
         validation_data = photo_pairs(validation_files, validation, centre, noisy_clean, seed, **work)
 
         def training(pair: Callable, **stream) -> tuple[Tensor, Tensor]:

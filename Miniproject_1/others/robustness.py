@@ -2,9 +2,11 @@
 
 Each case makes images of another side, from other cells or with the mean of several samples per cell, of whole centre
 squares of the photos, and prints the PSNR of the noisy and the denoised ones, and how many the denoising made worse.
+Photos smaller than side x cell are enlarged, which leaves less noise.
 """
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..model import Model, psnr
-from .pixelate import cell_mean, centre, check_writable, image_files, open_photo, pixelate, split_files
+from .pixelate import cell_mean, centre, check_writable, image_files, open_photo, pixelate, readable, split_files
 from .results import write_results
 
 
@@ -69,7 +71,8 @@ def main(argv: list[str] | None = None) -> int:
             check_writable(arguments.results)
         model = Model()
         model.load_pretrained_model(arguments.model)
-        _, files = split_files(image_files(arguments.photos), arguments.seed)
+        photos = readable(image_files(arguments.photos), progress=False, workers=os.cpu_count() or 1)
+        _, files = split_files(photos, arguments.seed)  # as `data` does
         print(f"{'':42} images   noisy denoised smallest gain worse", flush=True)
         rows = []
         for case in CASES:
