@@ -78,7 +78,8 @@ def test_seconds_to_a_level():
 
 @pytest.mark.parametrize("arguments, words", [
     (["theirs"], "no setting theirs"), (["--minutes", "-1"], "--minutes"), (["--epochs", "0"], "--epochs"),
-    (["clean targets", "--epochs", "3"], "even"), (["--validation", "missing.pkl"], "missing.pkl"), (["--table", "missing.jsonl"], "missing.jsonl")])
+    (["clean targets", "--epochs", "3"], "even"), (["--validation", "missing.pkl"], "missing.pkl"),
+    (["--table", "missing.jsonl"], "missing.jsonl")])
 def test_bad_arguments(arguments, words, data, capsys):
     assert bench.main([*arguments, "-d", str(data)]) == 2
     error = capsys.readouterr().err
