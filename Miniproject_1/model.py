@@ -23,9 +23,9 @@ from torch import Tensor, nn
 # Constants
 WIDTHS = (32, 64)       # channels at full and half resolution: small, so that a CPU sees many pairs in time
 BLOCKS = 2              # residual blocks per level, down and up
-BATCH = 32              # pairs per step: more steps gain more than the larger batches' slightly better throughput
-MUON_RATE = 1e-2        # peak learning rate of Muon, which has the convolutions' weights: twice or half was worse
-MOMENTUM = 0.95         # of Muon, as its authors have it; 0.9 did as well
+BATCH = 32              # pairs per step: few, as a short training is short of steps rather than of accurate gradients
+MUON_RATE = 1e-2        # peak learning rate of Muon, which has the convolutions' weights
+MOMENTUM = 0.95         # of Muon, as its authors have it
 RATE = 2e-3             # peak learning rate of Adam, which has the biases
 WARMUP = 100            # steps of linear warm-up, at most a tenth of all: Adam's second moments are unreliable before
 EMA = 0.995             # decay per step of the averaged weights, which are kept; less in the first 2,000 quick steps
