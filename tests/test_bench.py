@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from Miniproject_1 import model
+from Miniproject_1 import Model, model
 from Miniproject_1.others import bench
 from Miniproject_1.others.pixelate import build
 
@@ -50,10 +50,13 @@ def test_results_are_appended_and_shown(data, tmp_path, monkeypatch, capsys):
     path = tmp_path / "results.jsonl"
     common = ["ours", "Adam", "-d", str(data), "--results", str(path)]
     assert bench.main([*common, "--minutes", "0"]) == 0
-    assert bench.main([*common, "--minutes", "0.01", "--no-throughput", "--seeds", "3", "4"]) == 0
+    kept = ["--weights", str(tmp_path / "weights")]
+    assert bench.main([*common, *kept, "--minutes", "0.01", "--no-throughput", "--seeds", "3", "4"]) == 0
     assert [(row["kind"], row["setting"], row.get("seed")) for row in rows(path)] == [
         ("throughput", "ours", None), ("throughput", "Adam", None), ("training", "ours", 3), ("training", "Adam", 3),
         ("training", "ours", 4), ("training", "Adam", 4)]
+    for name in ("ours-3", "ours-4", "Adam-3", "Adam-4"):
+        Model().load_pretrained_model(tmp_path / f"weights/{name}.pth")
     assert all(row["share"] > 0 and row["pairs_per_second"] > 0 for row in rows(path)[:2])
     capsys.readouterr()
     assert bench.main(["--table", str(path)]) == 0

@@ -32,7 +32,8 @@ def results(tmp_path):
     grade = {"pairs": 50_000, "validation_images": 1_000, "epochs": 2, "limit": 2700, "psnr": psnr,
              "seconds": {"training": 90.0, "testing": 14.0}, "history": history(20.0, 24.0, 24.561)}
     parameters = sum(weight.numel() for weight in UNet().parameters())
-    common = WHERE | {"pairs": 50_000, "validation_images": 1_000, "psnr_pooled": 24.5, "seconds": 120.0}
+    common = WHERE | {"parameters": parameters, "data": "data", "validation": "data/val_data.pkl", "pairs": 50_000,
+                       "validation_images": 1_000, "psnr_pooled": 24.5, "seconds": 120.0}
     rows = [
         {"kind": "throughput", "setting": "ours", "parameters": parameters, "flops_per_pair": 600_000_000,
          "pairs_per_second": 400.0, "share": 0.5} | WHERE,
@@ -45,6 +46,8 @@ def results(tmp_path):
                               {"epoch": 1, "psnr": 25.1, "seconds": 600.1}]},
         common | {"kind": "training", "setting": "ours", "minutes": 1, "psnr": 25.2, "pairs_seen": 24_000,
                   "history": history(20.5, 25.15)},
+        *(common | {"kind": "training", "setting": setting, "epochs": 10, "psnr": value}
+          for setting, value in (("ours", 25.5), ("clean targets", 25.5251))),
     ]
     (folder / "grade.json").write_text(json.dumps(WHERE | grade))
     (folder / "bench.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -84,7 +87,8 @@ def test_numbers(results, tmp_path):
         "OursFlops": "200", "PublishedFlops": "900", "FlopsRatio": "4.5", "PublishedParameters": "1.35",
         "OursThroughput": "400", "ThroughputRatio": "5.0", "OursShare": r"50\%", "PublishedEqualTime": "24.75",
         "EqualTimeGain": "0.75", "EnsembleGain": "0.08", "EqualMinutes": "5", "OursEqualEpochs": "2.4",
-        "PublishedLong": "25.10", "OursShort": "25.20",
+        "PublishedLong": "25.10", "OursShort": "25.20", "TargetEpochs": "10", "NoisyTargets": "25.500",
+        "CleanTargets": "25.525", "TargetGap": "0.025",
     }
     assert numbers | expected == numbers
     assert "% Written by `python -m Miniproject_1.others.figures`" in text
@@ -124,7 +128,12 @@ def test_foreign(results, tmp_path, capsys, name, content):
 
 def test_bench_without_trainings(results, tmp_path, capsys):
     change(results / "bench.jsonl", lambda rows: rows.pop(2))
-    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "--minutes 5")
+    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "no training of ours for 5 minutes")
+
+
+def test_clean_and_noisy_targets_need_the_same_seed(results, tmp_path, capsys):
+    change(results / "bench.jsonl", lambda rows: rows[-1].update(seed=3))
+    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "differ in seed")
 
 
 def test_published_network_without_a_row_after_five_minutes(results, tmp_path, capsys):
@@ -138,7 +147,7 @@ def test_rows_of_several_machines(results, tmp_path, capsys):
 
 
 def test_bench_of_another_network(results, tmp_path, capsys):
-    change(results / "bench.jsonl", lambda rows: rows[0].update(parameters=1_000))
+    change(results / "bench.jsonl", lambda rows: rows[-1].update(parameters=1_000))
     assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "1,000 parameters")
 
 

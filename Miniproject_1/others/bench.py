@@ -43,7 +43,7 @@ def mse_loss(denoised: Tensor, source: Tensor, target: Tensor) -> Tensor:
 
 
 class Adam:
-    """In the place of Muon: Adam for the convolutions, too."""
+    """In the place of Muon: Adam, without warm-up."""
 
     def __init__(self, weights: list[Tensor]):
         self.optimizer = torch.optim.Adam(weights, fused=True)
@@ -136,10 +136,10 @@ SETTINGS = {
     "weight power 0.5": Setting(replaced={"WEIGHT_POWER": 0.5}),
     "weight power 1": Setting(replaced={"WEIGHT_POWER": 1.0}),
     "MSE loss": Setting(replaced={"noise2noise_loss": mse_loss}),
-    "Adam": Setting(replaced={"Muon": Adam, "MUON_RATE": 2e-3}),
-    "SGD": Setting(replaced={"Muon": Nesterov, "MUON_RATE": 1e-2}),
-    "half rate": Setting(replaced={"MUON_RATE": core.MUON_RATE / 2}),
-    "double rate": Setting(replaced={"MUON_RATE": core.MUON_RATE * 2}),
+    "Adam": Setting(replaced={"Muon": Adam, "RATE": 2e-3}),
+    "SGD": Setting(replaced={"Muon": Nesterov, "RATE": 1e-2}),
+    "half rate": Setting(replaced={"RATE": core.RATE / 2}),
+    "double rate": Setting(replaced={"RATE": core.RATE * 2}),
     "batch 16": Setting(replaced={"BATCH": 16}),
     "batch 64": Setting(replaced={"BATCH": 64}),
     "EMA 0.99": Setting(replaced={"EMA": 0.99}),
@@ -197,8 +197,10 @@ def throughput(names: list[str], a: Tensor, b: Tensor, validation: tuple[Tensor,
     return [{"kind": "throughput", "setting": name, **row} for name, row in rows.items()]
 
 
-def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[Tensor, Tensor]) -> dict:
-    """Train a setting within `budget`, {"minutes": M} or {"epochs": E}; PSNR as `predict` gives it."""
+def training(name: str, budget: dict, seed: int, data: Path,
+             validation: tuple[Tensor, Tensor]) -> tuple[dict, Model | PublishedModel]:
+    """Train a setting within `budget`, {"minutes": M} or {"epochs": E}; its results, PSNR as `predict` gives it, and
+    the model."""
     a, b = load_tensors(data / "train_data.pkl")
     epochs, seconds = budget.get("epochs", ENDLESS), 60 * budget["minutes"] if "minutes" in budget else None
     if SETTINGS[name].clean:
@@ -212,7 +214,7 @@ def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[T
     return {"kind": "training", "setting": name, "seed": seed, **budget, "pairs": len(a), "pairs_seen": seen,
             "parameters": sum(weight.numel() for weight in model.net.parameters()), "seconds": ends[-1],
             "validation_images": len(denoised), "psnr": psnr(denoised, validation[1]),
-            "psnr_pooled": pooled(denoised, validation[1]), "history": model.history}
+            "psnr_pooled": pooled(denoised, validation[1]), "history": model.history}, model
 
 
 # ---------------------------------------------------------------------------------------------- the command
@@ -272,6 +274,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", metavar="S", type=int, nargs="+", default=[0],
                         help="a training of each setting for each of these seeds; default: 0")
     parser.add_argument("--no-throughput", action="store_true", help="only train")
+    parser.add_argument("--weights", metavar="DIR", type=Path, help="keep those of our network, SETTING-SEED.pth")
     parser.add_argument("--results", metavar="FILE", type=Path, help="append the figures, a line of JSON each")
     parser.add_argument("--table", metavar="FILE", type=Path, help="only print the trainings in this results file")
     arguments = parser.parse_args(argv)
@@ -294,6 +297,8 @@ def main(argv: list[str] | None = None) -> int:
                              "long as train_data.pkl")
         if arguments.results:
             check_writable(arguments.results)
+        if arguments.weights:
+            check_writable(arguments.weights / "ours-0.pth")
         if not arguments.data.exists():
             build(arguments.data, clean=clean)
         a, b = load_tensors(arguments.data / "train_data.pkl")
@@ -329,7 +334,10 @@ def main(argv: list[str] | None = None) -> int:
         for name in arguments.settings:
             amount = " ".join(f"{value:g} {unit}" for unit, value in limit.items())
             print(f"\n{name}, seed {seed}, {amount}", flush=True)
-            keep(training(name, limit, seed, arguments.data, validation))
+            row, model = training(name, limit, seed, arguments.data, validation)
+            keep(row)
+            if arguments.weights and isinstance(model, Model):
+                model.save(arguments.weights / f"{name}-{seed}.pth")
             print(f"{name}: {rows[-1]['psnr']:.3f} dB per image, {rows[-1]['psnr_pooled']:.3f} pooled", flush=True)
     print(f"\n{table(rows)}")
     return 0

@@ -21,9 +21,11 @@ COMMANDS = {
     "grade.json": "python test.py -d DATA --epochs 10 --validation VALIDATION --results report/results/grade.json",
     "bench.jsonl": "python -m Miniproject_1.others.bench ours published -d DATA --validation VALIDATION --minutes 0 "
                    "--results report/results/bench.jsonl, then with ours --minutes 5 --no-throughput, with "
-                   "ours --minutes 1 --no-throughput and with published --minutes 10 --no-throughput",
+                   "ours --minutes 1 --no-throughput, with published --minutes 10 --no-throughput and with "
+                   "ours 'clean targets' --epochs 10 --no-throughput (DATA made with `data --clean`)",
 }
 EQUAL, SHORT, LONG = 5, 1, 10  # minutes of training: of both, of ours, of the published network
+EPOCHS = 10  # of training on noisy targets and on clean ones
 OURS, PUBLISHED = "#0072b2", "#d55e00"  # blue and orange that the colour-blind can tell apart
 FONT = {"font.family": "STIXGeneral", "font.size": 8, "mathtext.fontset": "stix", "pdf.fonttype": 42}  # as the text's
 
@@ -52,8 +54,7 @@ def model_numbers() -> dict[str, str]:
         "Size": f"{pixelate.SIZE}", "Cell": f"{pixelate.CELL}",
         "Widths": " and ".join(", ".join(map(str, model.WIDTHS)).rsplit(", ", 1)),  # "32, 64 and 128"
         "Blocks": f"{model.BLOCKS}", "Batch": f"{model.BATCH}",
-        "MuonRate": scientific(model.MUON_RATE), "Momentum": f"{model.MOMENTUM}", "Rate": scientific(model.RATE),
-        "Warmup": f"{model.WARMUP}", "Ema": f"{model.EMA}",
+        "Rate": scientific(model.RATE), "Momentum": f"{model.MOMENTUM}", "Ema": f"{model.EMA}",
         "WeightPower": f"{model.WEIGHT_POWER:g}", "VarianceFloor": scientific(model.VARIANCE_FLOOR),
         "LossFloor": scientific(model.LOSS_FLOOR), "HeldOut": f"{model.HELD_OUT:,}",
         "PublishedBatch": f"{baseline.BATCH}", "PublishedRate": scientific(baseline.RATE),
@@ -77,24 +78,28 @@ def grade_numbers(results: dict) -> dict[str, str]:
     return numbers
 
 
-def pick(rows: list[dict], kind: str, setting: str, minutes: float | None = None) -> dict:
-    """The last of the rows of this kind, setting and time. KeyError, naming it, if there is none."""
+def pick(rows: list[dict], kind: str, setting: str, **budget: float) -> dict:
+    """The last of the rows of this kind, setting and budget. KeyError, naming it, if there is none."""
     for row in reversed(rows):
-        if (row["kind"], row["setting"], row.get("minutes")) == (kind, setting, minutes):
+        if (row["kind"], row["setting"]) == (kind, setting) and {k: row.get(k) for k in budget} == budget:
             return row
-    raise KeyError(f"no {kind} of {setting}" + (f" for {minutes} minutes" if minutes else ""))
+    raise KeyError(f"no {kind} of {setting}" + "".join(f" for {amount} {unit}" for unit, amount in budget.items()))
 
 
 def bench_numbers(rows: list[dict]) -> dict[str, str]:
     """What bench.jsonl holds."""
-    ours, published = pick(rows, "training", "ours", EQUAL), pick(rows, "training", "published", LONG)
-    short = pick(rows, "training", "ours", SHORT)
+    published = pick(rows, "training", "published", minutes=LONG)
+    ours, short = (pick(rows, "training", "ours", minutes=minutes) for minutes in (EQUAL, SHORT))
+    noisy, clean = (pick(rows, "training", targets, epochs=EPOCHS) for targets in ("ours", "clean targets"))
     speeds = {setting: pick(rows, "throughput", setting) for setting in ("ours", "published")}
     if len({machine(row) for row in (ours, published, short, *speeds.values())}) > 1:
         raise ValueError("its rows were measured on several machines, which cannot be compared")
-    parameters, benched = sum(weight.numel() for weight in model.UNet().parameters()), speeds["ours"]["parameters"]
-    if benched != parameters:
-        raise ValueError(f"its network has {benched:,} parameters, that of model.py {parameters:,}")
+    parameters = sum(weight.numel() for weight in model.UNet().parameters())
+    for row in (speeds["ours"], ours, short, noisy, clean):
+        if row["parameters"] != parameters:
+            raise ValueError(f"its network has {row['parameters']:,} parameters, that of model.py {parameters:,}")
+    if any(noisy[key] != clean[key] for key in ("seed", "data", "validation")):
+        raise ValueError("its trainings on noisy and on clean targets differ in seed or data")
     # The published recipe does not anneal: what it reaches after 5 of 10 minutes is what it reaches in 5.
     halfway = min(published["history"], key=lambda row: abs(row["seconds"] - 60 * EQUAL))
     if abs(halfway["seconds"] - 60 * EQUAL) > 6:
@@ -112,6 +117,8 @@ def bench_numbers(rows: list[dict]) -> dict[str, str]:
         "OursEqualTime": decibels(ours["psnr"]), "OursEqualTimePooled": decibels(ours["psnr_pooled"]),
         "PublishedEqualTime": decibels(halfway["psnr"]), "PublishedLong": decibels(published["psnr"]),
         "PublishedLongPooled": decibels(published["psnr_pooled"]),
+        "TargetEpochs": f"{EPOCHS}", "NoisyTargets": f"{noisy['psnr']:.3f}", "CleanTargets": f"{clean['psnr']:.3f}",
+        "TargetGap": f"{round(clean['psnr'], 3) - round(noisy['psnr'], 3):.3f}",
         "OursShort": decibels(short["psnr"]), "OursShortPooled": decibels(short["psnr_pooled"]),
         "OursEqualEpochs": f"{ours['pairs_seen'] / ours['pairs']:.1f}",
         "PublishedLongEpochs": f"{published['pairs_seen'] / published['pairs']:.1f}",
@@ -170,7 +177,8 @@ def draw(grade: dict, bench: list[dict], path: Path) -> None:
         left.set(xlabel="epoch", ylabel="PSNR (dB), est., pooled")
         left.xaxis.get_major_locator().set_params(integer=True)
 
-        ours, published = pick(bench, "training", "ours", EQUAL), pick(bench, "training", "published", LONG)
+        ours = pick(bench, "training", "ours", minutes=EQUAL)
+        published = pick(bench, "training", "published", minutes=LONG)
         for label, training, color, marker in (("ours", ours, OURS, "o-"), ("published", published, PUBLISHED, "s--")):
             history = [row for row in training["history"] if row["epoch"] > 0]
             right.plot([row["seconds"] / 60 for row in history], [row["psnr"] for row in history], marker, color=color,
@@ -212,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         grade, graded = read(arguments.results / "grade.json", grade_numbers)
         bench, benched = read(arguments.results / "bench.jsonl", bench_numbers)
-        compared = pick(bench, "training", "ours", EQUAL)
+        compared = pick(bench, "training", "ours", minutes=EQUAL)
         for key in ("pairs", "validation_images"):  # they share a table
             if grade[key] != compared[key]:
                 raise ValueError(f"{key} is {grade[key]} in grade.json and {compared[key]} in bench.jsonl of "
