@@ -55,9 +55,8 @@ class ResidualBlock(nn.Module):
 class UNet(nn.Module):
     """Residual U-Net (O. Ronneberger et al., MICCAI 2015) without normalisation: N x channels x H x W in and out, any H
     and W from 1 up. `widths`: channels of each level, full resolution first; `blocks`: residual blocks per level, down
-    and again up. Skip connections are added, the output is linear. It starts as the identity. It has no
-    biases (S. Mohan et al., "Robust and interpretable blind image denoising via bias-free convolutional neural
-    networks", ICLR 2020), so f(c x) = c f(x) for c > 0: an image and its noise, scaled about 0, are denoised alike."""
+    and again up. Skip connections are added, the output is linear. It starts as the identity. Without biases
+    (S. Mohan et al., ICLR 2020), f(c x) = c f(x) for c > 0: noisy images scaled about 0 are denoised alike."""
 
     def __init__(self, channels: int = 3, widths: tuple[int, ...] = WIDTHS, blocks: int = BLOCKS):
         super().__init__()
@@ -350,6 +349,5 @@ class Model:
             loaded = Model(**content["unet"])
             loaded.net.load_state_dict(content["weights"])
         except Exception as error:  # of many kinds, where a file is damaged
-            raise ValueError(f"{found} is damaged, of another version or not written by Model.save; train another "
-                             "model") from error
+            raise ValueError(f"{found} is damaged, or not written by this version's Model.save; train anew") from error
         self.net = loaded.net

@@ -274,7 +274,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", metavar="S", type=int, nargs="+", default=[0],
                         help="a training of each setting for each of these seeds; default: 0")
     parser.add_argument("--no-throughput", action="store_true", help="only train")
-    parser.add_argument("--weights", metavar="DIR", type=Path, help="keep those of our network, SETTING-SEED.pth")
+    parser.add_argument("--weights", metavar="DIR", type=Path, help="keep our network's, as SETTING-SEED.pth")
     parser.add_argument("--results", metavar="FILE", type=Path, help="append the figures, a line of JSON each")
     parser.add_argument("--table", metavar="FILE", type=Path, help="only print the trainings in this results file")
     arguments = parser.parse_args(argv)
@@ -304,8 +304,7 @@ def main(argv: list[str] | None = None) -> int:
         a, b = load_tensors(arguments.data / "train_data.pkl")
         validation_file = arguments.validation or arguments.data / "val_data.pkl"
         validation = load_tensors(validation_file)
-        noisy = torch.cat((a, b))
-        if clean and not torch.equal(load_tensors(arguments.data / "clean_data.pkl")[0], noisy):
+        if clean and not torch.equal(load_tensors(arguments.data / "clean_data.pkl")[0], torch.cat((a, b))):
             raise ValueError(f"clean_data.pkl in {arguments.data} is not of the crops of train_data.pkl; make both "
                              "anew with `python -m Miniproject_1 data --clean`")
     except (ValueError, OSError) as error:

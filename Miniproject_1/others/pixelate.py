@@ -393,7 +393,7 @@ def load_tensors(path: str | Path) -> tuple[Tensor, Tensor]:
         raise ValueError(f"{path}: no such file; {advice}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # its text advises weights_only=False, which would run code
+    except pickle.UnpicklingError as error:  # its text advises to allow all that a pickle may run
         raise ValueError(f"{path}: damaged, or holds more than tensors (refused); {advice}") from error
     except Exception as error:  # damaged bytes end in many types of error
         raise ValueError(f"{path}: truncated or not written by torch.save; {advice}") from error
