@@ -150,7 +150,15 @@ def test_train_from_weights_within_a_time_limit(tmp_path, data, weights, capsys)
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_ctrl_c_saves_the_weights(tmp_path, data, capsys):
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a terminal: a shell starts jobs in the background with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_saves_the_weights(tmp_path, data, capsys, ctrl_c):
     output = tmp_path / "model.pth"
 
     def press():
