@@ -24,7 +24,7 @@ from torch import Tensor, nn
 WIDTHS = (32, 64)       # channels at full and half resolution: small, so that a CPU sees many pairs in time
 BLOCKS = 2              # residual blocks per level, down and up
 BATCH = 32              # pairs per step: few, as a short training is short of steps rather than of accurate gradients
-RATE = 5e-3             # of Muon, at the start, annealed linearly to 0; at 1e-2, 10 epochs ended 0.05 dB lower
+RATE = 5e-3             # of Muon, at the start, annealed linearly to 0; twice it is faster at first but ends lower
 MOMENTUM = 0.95         # of Muon, as its authors have it
 EMA = 0.995             # decay per step of the averaged weights, which are kept; less in the first 2,000 quick steps
 WEIGHT_POWER = 0.75     # of the loss's weights: 1 would be the inverse variance, if the estimate were exact
@@ -98,8 +98,7 @@ def augment(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, T
 
 
 def tiles(images: Tensor, size: int = TILE) -> Tensor:
-    """N x C x H x W cut into M x C x min(H, size) x min(W, size). The last row and column of tiles lie flush with the
-    border, so nothing is lost and they may overlap their neighbours."""
+    """N x C x H x W in M x C x min(H, size) x min(W, size); the last ones end at the border, so they may overlap."""
     rows, columns = ([*range(0, side - size, size), max(0, side - size)] for side in images.shape[-2:])
     return torch.cat([images[..., y:y + size, x:x + size] for y in rows for x in columns])
 
@@ -109,9 +108,9 @@ def noise2noise_loss(denoised: Tensor, source: Tensor, target: Tensor) -> Tensor
 
     With E[b | a, x] = x (unbiased noise, independent of the source's) E|f(a) - b|^2 = E|f(a) - x|^2 + E|b - x|^2, whose
     last term does not depend on f: what is best against noisy targets is best against clean ones (Lehtinen et al. 2018,
-    section 2), with any weights from the source alone. A pixel's is v^-WEIGHT_POWER, v about the variance of the source
-    around it: targets with less noise tell more, as in weighted least squares. The logarithm weights image i by
-    1 / mse_i, as does the score, an average of decibels; that depends on the target, but on all of its pixels."""
+    section 2), with any weights from the source alone. A pixel's is v^-WEIGHT_POWER, v about the local variance of the
+    source: targets with less noise tell more (weighted least squares). The logarithm weights image i by 1 / mse_i, as
+    does the score, an average of decibels; that depends on the target, but on all of its pixels."""
     smooth = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
     variance = smooth((source - smooth(source)).square().mean(1, keepdim=True))  # N x 1 x H x W
     weight = (variance + VARIANCE_FLOOR) ** -WEIGHT_POWER
@@ -306,8 +305,7 @@ class Model:
     def predict(self, noisy: Tensor, *, self_ensemble: bool = True) -> Tensor:
         """Denoised images: float32, with the device and shape of `noisy` (N x C x H x W, any size, uint8 or float),
         values 0-255 in (else TypeError, ValueError) and out, without gradients, in bounded memory. `self_ensemble`
-        averages over the eight flips and rotations: better, 8 times slower (R. Timofte et al., "Seven ways to improve
-        example-based single image super resolution", CVPR 2016, section 3.6)."""
+        averages over the eight flips and rotations: better, 8 times slower (R. Timofte et al., CVPR 2016, section 3.6)."""
         check_images({"noisy": noisy}, self.net.arguments["channels"])
         views = [(turns, axes) for turns in range(4) for axes in ((), (-1,))] if self_ensemble else [(0, ())]
         out = torch.zeros(noisy.shape, dtype=torch.float32, device=noisy.device)

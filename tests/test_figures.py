@@ -135,6 +135,12 @@ def test_clean_and_noisy_targets_need_the_same_seed(results, tmp_path, capsys):
     assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "no training of clean targets", "seed 0")
 
 
+@pytest.mark.parametrize("key", ["data", "validation"])
+def test_clean_and_noisy_targets_need_the_same_data(results, tmp_path, capsys, key):
+    change(results / "bench.jsonl", lambda rows: rows[-1].update({key: "other"}))
+    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "differ in data")
+
+
 def test_published_network_without_a_row_after_five_minutes(results, tmp_path, capsys):
     change(results / "bench.jsonl", lambda rows: rows[3]["history"].pop(0))
     assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "no row after 5 minutes")
@@ -145,8 +151,9 @@ def test_rows_of_several_machines(results, tmp_path, capsys):
     assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "several machines")
 
 
-def test_bench_of_another_network(results, tmp_path, capsys):
-    change(results / "bench.jsonl", lambda rows: rows[-1].update(parameters=1_000))
+@pytest.mark.parametrize("row", [0, 2, 4, -1])
+def test_bench_of_another_network(results, tmp_path, capsys, row):
+    change(results / "bench.jsonl", lambda rows: rows[row].update(parameters=1_000))
     assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "1,000 parameters")
 
 

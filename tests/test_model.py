@@ -28,6 +28,7 @@ SMALL = {"widths": (8, 16), "blocks": 1}
 def small_steps(monkeypatch):
     """Constants with which a training of a few dozen steps gets somewhere."""
     monkeypatch.setattr(model, "BATCH", 16)
+    monkeypatch.setattr(model, "RATE", 1e-2)
     monkeypatch.setattr(model, "EMA", 0.9)
 
 
@@ -258,7 +259,7 @@ def test_training_is_deterministic_in_its_seed_and_continues_from_the_weights(sm
         denoiser.train(a, b, 2, seed=seed, progress=False)
     weights = [torch.cat([w.flatten() for w in d.net.parameters()]) for d in (first, second, other)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
-    first.train(a, b, 30, progress=False)
+    first.train(a, b, 15, progress=False)
     trained = psnr(first.predict(a), clean)
     assert trained > psnr(a, clean) + 2
     first.train(a, b, 1, progress=False)

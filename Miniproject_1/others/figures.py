@@ -126,6 +126,9 @@ def bench_numbers(rows: list[dict]) -> dict[str, str]:
 def target_numbers(grade: dict, rows: list[dict]) -> dict[str, str]:
     """The training on clean targets in bench.jsonl beside that on noisy ones in grade.json, of the same seed."""
     clean = pick(rows, "training", "clean targets", epochs=grade["epochs"], seed=grade["seed"])
+    ours = pick(rows, "training", "ours", minutes=EQUAL)
+    if any(clean[key] != ours[key] for key in ("data", "validation")):
+        raise ValueError("its trainings on noisy and on clean targets differ in data")
     noisy = grade["psnr"]["retrained"]["per_image"]
     return {"NoisyTargets": f"{noisy:.3f}", "CleanTargets": f"{clean['psnr']:.3f}",
             "TargetGap": f"{round(clean['psnr'], 3) - round(noisy, 3):.3f}"}
