@@ -305,7 +305,7 @@ class Model:
     def predict(self, noisy: Tensor, *, self_ensemble: bool = True) -> Tensor:
         """Denoised images: float32, with the device and shape of `noisy` (N x C x H x W, any size, uint8 or float),
         values 0-255 in (else TypeError, ValueError) and out, without gradients, in bounded memory. `self_ensemble`
-        averages over the eight flips and rotations: better, 8 times slower (R. Timofte et al., CVPR 2016, section 3.6)."""
+        averages over eight flips and rotations: better, 8 times slower (R. Timofte et al., CVPR 2016, section 3.6)."""
         check_images({"noisy": noisy}, self.net.arguments["channels"])
         views = [(turns, axes) for turns in range(4) for axes in ((), (-1,))] if self_ensemble else [(0, ())]
         out = torch.zeros(noisy.shape, dtype=torch.float32, device=noisy.device)
