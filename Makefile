@@ -1,4 +1,4 @@
-# `make` lists the targets. All of them need python3 (3.10 or newer) only; `make report` needs LaTeX too.
+# `make` lists the targets. All of them need python3 (3.11 or newer) only; `make report` needs LaTeX too.
 
 PYTHON := .venv/bin/python
 empty :=
