@@ -99,6 +99,40 @@ class GeluBlock(core.ResidualBlock):
         return x + self.conv2(F.gelu(self.conv1(x), approximate="tanh"))
 
 
+@torch.no_grad()
+def symmetric(weight: Tensor) -> Tensor:
+    """The mean of a U-Net's weight, or of its gradient, over the eight flips and rotations T of an image: with such
+    weights f(T x) = T f(x), where no side is padded (group-equivariant convolutions: T. Cohen, M. Welling, ICML 2016).
+
+    Channels stand in groups of 2 x 2 x 2: a feature as it is or flipped left-right, top-bottom, and transposed. T moves
+    the pixels of a kernel, and the features within their groups; the three channels of an image stay."""
+    shape = [(n // 8, 2, 2, 2) if n % 8 == 0 else (n, 1, 1, 1) for n in weight.shape[:2]]
+    x = weight.reshape(*shape[0], *shape[1], *weight.shape[2:]) / 8  # (group, 2, 2, 2) x 2, height, width
+    x = x + x.flip(1, 5, 9)  # left-right
+    x = x + x.flip(2, 6, 8)  # top-bottom
+    x = x + x.transpose(1, 2).transpose(5, 6).transpose(8, 9).flip(3, 7)
+    return x.reshape(weight.shape)
+
+
+class EquivariantUNet(core.UNet):
+    """Starts from symmetric weights of the same variance, an eighth of them free. Widths are multiples of 8."""
+
+    def __init__(self, *arguments, **keywords):
+        super().__init__(*arguments, **keywords)
+        for weight in self.parameters():
+            weight.data = 8**0.5 * symmetric(weight)
+
+
+class EquivariantMuon(core.Muon):
+    """Keeps symmetric weights symmetric: orthogonalising commutes with permuting rows and columns."""
+
+    def step(self, rate: float) -> None:
+        for weight in (weight for group in self.groups for weight in group):
+            weight.grad = symmetric(weight.grad)
+        super().step(rate)
+
+
+EQUIVARIANT = {"UNet": EquivariantUNet, "Muon": EquivariantMuon}
 augment = core.augment  # the original, while a setting replaces it
 
 
@@ -130,6 +164,8 @@ SETTINGS = {
     "wide": Setting({"widths": (48, 96)}),
     "1 level": Setting({"widths": (32,)}),
     "3 levels": Setting({"widths": (32, 64, 128)}),
+    "equivariant": Setting(replaced=EQUIVARIANT),
+    "equivariant, 3 levels": Setting({"widths": (32, 64, 128), "blocks": 1}, EQUIVARIANT),
     "GELU": Setting(replaced={"ResidualBlock": GeluBlock}),
     "unweighted": Setting(replaced={"WEIGHT_POWER": 0.0}),
     "weight power 0.25": Setting(replaced={"WEIGHT_POWER": 0.25}),
@@ -197,23 +233,25 @@ def throughput(names: list[str], a: Tensor, b: Tensor, validation: tuple[Tensor,
     return [{"kind": "throughput", "setting": name, **row} for name, row in rows.items()]
 
 
-def training(name: str, budget: dict, seed: int, data: Path,
-             validation: tuple[Tensor, Tensor]) -> tuple[dict, Model | PublishedModel]:
-    """Train a setting within `budget`, {"minutes": M} or {"epochs": E}; its results, PSNR as `predict` gives it, and
-    the model."""
+def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[Tensor, Tensor],
+             start: Path | None = None) -> tuple[dict, Model | PublishedModel]:
+    """Train a setting within `budget`, {"minutes": M} or {"epochs": E}, from new weights or those in `start`; its
+    results, PSNR as `predict` gives it, and the model."""
     a, b = load_tensors(data / "train_data.pkl")
     epochs, seconds = budget.get("epochs", ENDLESS), 60 * budget["minutes"] if "minutes" in budget else None
     if SETTINGS[name].clean:
         a, b = load_tensors(data / "clean_data.pkl")  # the same noisy images, as 2 N pairs with clean ones
         epochs //= 2
     with SETTINGS[name].model(seed) as model:
+        if start:
+            model.load_pretrained_model(start)
         model.train(a, b, epochs, validation=validation, time_limit=seconds, seed=seed)
     ends = [0.0, *(row["seconds"] for row in model.history)]
     seen = sum(row["pairs"] for row in model.history)
     denoised = model.predict(validation[0])
-    return {"kind": "training", "setting": name, "seed": seed, **budget, "pairs": len(a), "pairs_seen": seen,
-            "parameters": sum(weight.numel() for weight in model.net.parameters()), "seconds": ends[-1],
-            "validation_images": len(denoised), "psnr": psnr(denoised, validation[1]),
+    return {"kind": "training", "setting": name, "seed": seed, **budget, **({"from": str(start)} if start else {}),
+            "pairs": len(a), "pairs_seen": seen, "parameters": sum(weight.numel() for weight in model.net.parameters()),
+            "seconds": ends[-1], "validation_images": len(denoised), "psnr": psnr(denoised, validation[1]),
             "psnr_pooled": pooled(denoised, validation[1]), "history": model.history}, model
 
 
@@ -223,8 +261,9 @@ def table(rows: list[dict]) -> str:
     order of PSNR. Of what was measured twice, the last counts. "seconds to" is when the first row of the history with
     that PSNR was printed, its own measurement included."""
     speeds = {row["setting"]: row for row in rows if row["kind"] == "throughput"}
-    last = {(row.get("epochs", 0), row.get("minutes", 0), row["data"], row["validation"], row["setting"], row["seed"]):
-            row for row in rows if row["kind"] == "training"}
+    last = {(row.get("epochs", 0), row.get("minutes", 0), row["data"], row["validation"],
+             row["setting"] + (f" from {row['from']}" if "from" in row else ""), row["seed"]): row
+            for row in rows if row["kind"] == "training"}
     groups: dict[tuple, list[dict]] = {}
     for key, row in last.items():
         groups.setdefault(key[:-1], []).append(row)
@@ -273,6 +312,8 @@ def main(argv: list[str] | None = None) -> int:
     budget.add_argument("--epochs", metavar="E", type=int, help="train each for as many epochs instead, without limit")
     parser.add_argument("--seeds", metavar="S", type=int, nargs="+", default=[0],
                         help="a training of each setting for each of these seeds; default: 0")
+    parser.add_argument("--from", metavar="FILE", type=Path, dest="start",
+                        help="start each training from these weights")
     parser.add_argument("--no-throughput", action="store_true", help="only train")
     parser.add_argument("--weights", metavar="DIR", type=Path, help="keep our network's, as SETTING-SEED.pth")
     parser.add_argument("--results", metavar="FILE", type=Path, help="append the figures, a line of JSON each")
@@ -295,6 +336,13 @@ def main(argv: list[str] | None = None) -> int:
         if clean and arguments.epochs is not None and arguments.epochs % 2:
             raise ValueError(f"--epochs is {arguments.epochs}, expected an even number: clean_data.pkl is twice as "
                              "long as train_data.pkl")
+        if arguments.start:
+            start = Model()
+            start.load_pretrained_model(arguments.start)
+            for name in arguments.settings:
+                with SETTINGS[name].model() as model:
+                    if getattr(model.net, "arguments", None) != start.net.arguments:
+                        raise ValueError(f"{arguments.start} holds another network than {name} has")
         if arguments.results:
             check_writable(arguments.results)
         if arguments.weights:
@@ -333,7 +381,7 @@ def main(argv: list[str] | None = None) -> int:
         for name in arguments.settings:
             amount = " ".join(f"{value:g} {unit}" for unit, value in limit.items())
             print(f"\n{name}, seed {seed}, {amount}", flush=True)
-            row, model = training(name, limit, seed, arguments.data, validation)
+            row, model = training(name, limit, seed, arguments.data, validation, arguments.start)
             keep(row)
             if arguments.weights and isinstance(model, Model):
                 model.save(arguments.weights / f"{name}-{seed}.pth")
