@@ -24,11 +24,11 @@ def history(*values):
 
 @pytest.fixture
 def results(tmp_path):
-    """A folder with the two results files; nothing else is in it."""
+    """A folder with the three results files; nothing else is in it."""
     folder = tmp_path / "measured"
     folder.mkdir()
     psnr = {stage: {"per_image": value, "pooled": value - 1}
-            for stage, value in (("noisy", 20.5), ("pretrained", 26.0), ("untrained", 20.5), ("retrained", 25.254))}
+            for stage, value in (("noisy", 20.5), ("pretrained", 25.8), ("untrained", 20.5), ("retrained", 25.254))}
     grade = {"pairs": 50_000, "validation_images": 1_000, "epochs": 2, "limit": 2700, "psnr": psnr,
              "seconds": {"training": 90.0, "testing": 14.0}, "history": history(20.0, 24.0, 24.561)}
     parameters = sum(weight.numel() for weight in UNet().parameters())
@@ -49,6 +49,8 @@ def results(tmp_path):
         common | {"kind": "training", "setting": "clean targets", "epochs": 2, "psnr": 25.2791},
     ]
     (folder / "grade.json").write_text(json.dumps(WHERE | grade))
+    newer = {"psnr": psnr | {"pretrained": {"per_image": 26.0, "pooled": 25.0}}}
+    (folder / "pretrained.json").write_text(json.dumps(WHERE | newer))
     (folder / "bench.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -81,7 +83,8 @@ def test_numbers(results, tmp_path):
     numbers = dict(re.findall(r"^\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}$", text, re.MULTILINE))
     expected = {
         "Pairs": "50,000", "Epochs": "2", "TrainingMinutes": "1.5", "TestingSeconds": "14", "LimitMinutes": "45",
-        "NoisyPerImage": "20.50", "NoisyPooled": "19.50", "RetrainedPerImage": "25.25", "PretrainedPooled": "25.00",
+        "NoisyPerImage": "20.50", "NoisyPooled": "19.50", "RetrainedPerImage": "25.25",
+        "PretrainedPerImage": "26.00", "PretrainedPooled": "25.00",
         "EstimatePooled": "24.56", "GradeDate": "2026-01-02", "GradeMachine": r"A\_B 100\%, 2 threads, PyTorch 2.0",
         "OursFlops": "200", "PublishedFlops": "900", "FlopsRatio": "4.5", "PublishedParameters": "1.35",
         "OursThroughput": "400", "ThroughputRatio": "5.0", "OursShare": r"50\%", "PublishedEqualTime": "24.75",
@@ -112,14 +115,15 @@ def test_figure(results, tmp_path):
     assert figure.read_bytes() == first
 
 
-@pytest.mark.parametrize("name, command", [("grade.json", "test.py"), ("bench.jsonl", "others.bench")])
+@pytest.mark.parametrize("name, command", [("grade.json", "test.py"), ("pretrained.json", "--pairs 1000"),
+                                           ("bench.jsonl", "others.bench")])
 def test_missing(results, tmp_path, capsys, name, command):
     (results / name).unlink()
     assert_refused(capsys, results, tmp_path / "report", name, command)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"date": 1}', "\0"])
-@pytest.mark.parametrize("name", ["grade.json", "bench.jsonl"])
+@pytest.mark.parametrize("name", ["grade.json", "pretrained.json", "bench.jsonl"])
 def test_foreign(results, tmp_path, capsys, name, content):
     (results / name).write_text(content)
     assert_refused(capsys, results, tmp_path / "report", name, figures.COMMANDS[name])
@@ -127,6 +131,11 @@ def test_foreign(results, tmp_path, capsys, name, content):
 
 def test_bench_without_trainings(results, tmp_path, capsys):
     change(results / "bench.jsonl", lambda rows: rows.pop(2))
+    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "no training of ours, minutes 5")
+
+
+def test_trainings_that_went_on_from_other_weights_do_not_count(results, tmp_path, capsys):
+    change(results / "bench.jsonl", lambda rows: rows[2].update({"from": "bestmodel.pth"}))
     assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "no training of ours, minutes 5")
 
 
@@ -160,6 +169,11 @@ def test_bench_of_another_network(results, tmp_path, capsys, row):
 def test_different_data(results, tmp_path, capsys):
     change(results / "grade.json", lambda grade: grade.update(pairs=49_000))
     assert_refused(capsys, results, tmp_path / "report", "49000", "50000")
+
+
+def test_different_validation_images(results, tmp_path, capsys):
+    change(results / "pretrained.json", lambda results: results["psnr"]["noisy"].update(pooled=19.4))
+    assert_refused(capsys, results, tmp_path / "report", "pretrained.json", "different validation images")
 
 
 def test_output_that_cannot_be_written(results, tmp_path, capsys):

@@ -1,7 +1,8 @@
 """The figure and the numbers of the report: `python -m Miniproject_1.others.figures [--results DIR] [-o DIR]`.
 
-Reads grade.json and bench.jsonl, which COMMANDS write, and the constants of the model. Writes figures/training.pdf and
-results/numbers.tex, one LaTeX macro for each number of the text: report.tex holds no measured number itself.
+Reads grade.json, pretrained.json and bench.jsonl, which COMMANDS write, and the constants of the model. Writes
+figures/training.pdf and results/numbers.tex, one LaTeX macro for each number of the text: report.tex holds no measured
+number itself.
 """
 
 import argparse
@@ -19,6 +20,8 @@ from .pixelate import check_writable
 
 COMMANDS = {
     "grade.json": "python test.py -d DATA --epochs 10 --validation VALIDATION --results report/results/grade.json",
+    "pretrained.json": "python test.py -d DATA --pairs 1000 --validation VALIDATION --results "
+                       "report/results/pretrained.json",
     "bench.jsonl": "python -m Miniproject_1.others.bench ours published -d DATA --validation VALIDATION --minutes 0 "
                    "--results report/results/bench.jsonl, then with ours --minutes 5 --no-throughput, with "
                    "ours --minutes 1 --no-throughput, with published --minutes 10 --no-throughput and with "
@@ -62,25 +65,28 @@ def model_numbers() -> dict[str, str]:
 
 
 def grade_numbers(results: dict) -> dict[str, str]:
-    """What grade.json holds."""
-    numbers = {
+    """What grade.json holds, but for the pretrained weights, which may be newer."""
+    return {
         "GradeDate": results["date"][:10], "GradeMachine": machine(results),
         "Pairs": f"{results['pairs']:,}", "ValidationImages": f"{results['validation_images']:,}",
         "Epochs": f"{results['epochs']}", "LimitMinutes": f"{results['limit'] / 60:.0f}",
         "TrainingMinutes": f"{results['seconds']['training'] / 60:.1f}",
         "TestingSeconds": f"{results['seconds']['testing']:.0f}",
         "EstimatePooled": decibels(results["history"][-1]["psnr"]),
-    }
-    for stage in ("noisy", "pretrained", "retrained"):
-        numbers |= {f"{stage.capitalize()}PerImage": decibels(results["psnr"][stage]["per_image"]),
-                    f"{stage.capitalize()}Pooled": decibels(results["psnr"][stage]["pooled"])}
-    return numbers
+    } | psnr_numbers(results, "noisy") | psnr_numbers(results, "retrained")
+
+
+def psnr_numbers(results: dict, stage: str) -> dict[str, str]:
+    """What grade.json or pretrained.json holds about a stage."""
+    return {f"{stage.capitalize()}PerImage": decibels(results["psnr"][stage]["per_image"]),
+            f"{stage.capitalize()}Pooled": decibels(results["psnr"][stage]["pooled"])}
 
 
 def pick(rows: list[dict], kind: str, setting: str, **wanted: float) -> dict:
-    """The last of the rows of this kind and setting with the wanted values. KeyError, naming it, if there is none."""
+    """The last of the rows of this kind and setting with the wanted values, trained from scratch. KeyError, naming
+    it, if there is none."""
     for row in reversed(rows):
-        if (row["kind"], row["setting"]) == (kind, setting) and {k: row.get(k) for k in wanted} == wanted:
+        if (row["kind"], row["setting"], row.get("from")) == (kind, setting, None) and wanted.items() <= row.items():
             return row
     raise KeyError(f"no {kind} of {setting}" + "".join(f", {name} {value:g}" for name, value in wanted.items()))
 
@@ -217,13 +223,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m Miniproject_1.others.figures", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", metavar="DIR", type=Path, default=Path("report/results"),
-                        help="folder with grade.json and bench.jsonl; default: report/results")
+                        help="folder with the files that it reads; default: report/results")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("report"),
                         help="folder of report.tex; default: report")
     arguments = parser.parse_args(argv)
     figure, text = arguments.output / "figures/training.pdf", arguments.output / "results/numbers.tex"
     try:
         grade, graded = read(arguments.results / "grade.json", grade_numbers)
+        weights, weighed = read(arguments.results / "pretrained.json",
+                                lambda results: psnr_numbers(results, "pretrained"))
         bench, benched = read(arguments.results / "bench.jsonl",
                               lambda rows: bench_numbers(rows) | target_numbers(grade, rows))
         compared = pick(bench, "training", "ours", minutes=EQUAL)
@@ -231,12 +239,15 @@ def main(argv: list[str] | None = None) -> int:
             if grade[key] != compared[key]:
                 raise ValueError(f"{key} is {grade[key]} in grade.json and {compared[key]} in bench.jsonl of "
                                  f"{arguments.results}; run both commands with the same DATA and VALIDATION")
+        if psnr_numbers(weights, "noisy") != psnr_numbers(grade, "noisy"):
+            raise ValueError(f"grade.json and pretrained.json of {arguments.results} are of different validation "
+                             "images; run both commands with the same VALIDATION")
         check_writable(figure)
         check_writable(text)
         with replacing(figure) as temporary:
             draw(grade, bench, temporary)
         sections = {"constants of the code": model_numbers(), source("grade.json", grade): graded,
-                    source("bench.jsonl", compared): benched}
+                    source("pretrained.json", weights): weighed, source("bench.jsonl", compared): benched}
         with replacing(text) as temporary:
             temporary.write_text(macros(sections))
     except (ValueError, OSError) as error:
