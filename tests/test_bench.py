@@ -84,6 +84,32 @@ def test_equivariant_network_turns_with_its_image(data):
     assert max(errors["equivariant"]) < 1e-4 and min(errors["ours"]) > 1e-3
 
 
+def test_two_views_have_the_gradient_of_the_mean_over_all(monkeypatch):
+    """Its mean over the pairs of views is the gradient of the squared error of the self-ensemble."""
+    monkeypatch.setattr(bench, "VIEWS", 8)
+    generator = torch.Generator().manual_seed(0)
+    net = bench.TwoViewsUNet(**TINY)
+    for weight in net.parameters():  # some of the new ones are 0
+        weight.data = 0.1 * torch.randn(weight.shape, generator=generator)
+    image, target = torch.rand(2, 3, 3, 8, 8, generator=generator)
+    views = [(turns, axes) for turns in range(4) for axes in ((), (-1,))]
+
+    def gradient(error):
+        parts = torch.autograd.grad(error.square().sum() / 2, list(net.parameters()))
+        return torch.cat([part.flatten() for part in parts])
+
+    pairs, ensemble = [], 0
+    for turns, axes in views:
+        source, goal = (x.rot90(turns, (-2, -1)).flip(axes) for x in (image, target))
+        # each call takes the next of seven second views; both halves are the first view of one pair
+        pairs += [gradient(net(torch.cat((source, source))) - torch.cat((goal, goal))) / 2 for _ in range(7)]
+        ensemble = ensemble + model.UNet.forward(net, source).flip(axes).rot90(-turns, (-2, -1)) / 8
+    expected = gradient(ensemble - target)
+    torch.testing.assert_close(torch.stack(pairs).mean(0), expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+    with torch.no_grad():
+        assert torch.equal(net(image), model.UNet.forward(net, image))
+
+
 def test_training_goes_on_from_weights(data, tmp_path, capsys):
     with bench.SETTINGS["ours"].model(seed=7) as start:
         start.net.tail.weight.fill_(0.1)  # new weights are the identity
