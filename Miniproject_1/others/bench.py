@@ -158,12 +158,6 @@ class TwoViewsUNet(core.UNet):
         return torch.cat((f + difference, g - difference))
 
 
-class EightViewsUNet(TwoViewsUNet):
-    """... for the mean over all eight, as `predict` takes it."""
-
-    views = 8
-
-
 def twice(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """`augment`, and each pair twice, the copies in the batch's second half."""
     a, b = augment(a, b, generator)
@@ -207,8 +201,6 @@ SETTINGS = {
     "equivariant, 3 levels": Setting({"widths": (32, 64, 128), "blocks": 1}, EQUIVARIANT),
     "two views": Setting(replaced=TWO_VIEWS, passes=2),
     "two views, half rate": Setting(replaced=TWO_VIEWS | {"RATE": core.RATE / 2}, passes=2),
-    "two of eight views, fifth rate": Setting(replaced={"UNet": EightViewsUNet, "augment": twice,
-                                                        "RATE": core.RATE / 5}, passes=2),
     "GELU": Setting(replaced={"ResidualBlock": GeluBlock}),
     "unweighted": Setting(replaced={"WEIGHT_POWER": 0.0}),
     "weight power 0.25": Setting(replaced={"WEIGHT_POWER": 0.25}),
