@@ -67,23 +67,6 @@ def test_results_are_appended_and_shown(data, tmp_path, monkeypatch, capsys):
     assert f"| {sum(values) / 2:.3f} | {abs(values[0] - values[1]) / 2**0.5:.3f} | 2 |" in "\n".join(lines)
 
 
-def test_equivariant_network_turns_with_its_image(data):
-    """f(T x) = T f(x) to rounding, also after training, and "ours" does not have it."""
-    a, b = bench.load_tensors(data / "train_data.pkl")
-    image = a[:4].float() / 255 - 0.5
-    errors = {}
-    for name in ("ours", "equivariant"):
-        with bench.SETTINGS[name].model() as denoiser:
-            deviation = denoiser.net.encoders[1][0].conv1.weight.std().item()
-            assert deviation == pytest.approx((2 / (16 * 9)) ** 0.5, rel=0.2)  # 288 free weights or more: to 4 %
-            denoiser.train(a, b, 4, progress=False)
-        net = denoiser.net
-        assert (net(image) - image).abs().mean() > 0.001
-        errors[name] = [(net(turn(image)) - turn(net(image))).abs().max().item() for turn in
-                        (lambda x: x.flip(-1), lambda x: x.flip(-2), lambda x: x.mT, lambda x: x.rot90(1, (-2, -1)))]
-    assert max(errors["equivariant"]) < 1e-4 and min(errors["ours"]) > 1e-3
-
-
 def test_two_views_have_the_gradient_of_the_mean_over_all():
     """Its mean over the pairs of views is the gradient of the squared error of the self-ensemble."""
     generator = torch.Generator().manual_seed(0)

@@ -251,8 +251,8 @@ def test_scenes_have_a_natural_power_spectrum(some_scenes):
     octaves = torch.logspace(1, 6.5, 23, base=2).round().long().unique()  # 2 to 91 periods
     x, y = octaves.log(), radial[octaves].log()
     slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
-    # Natural images: power ~ 1 / f^2, the exponents of data sets spread by about half (2.5 for the photos that
-    # bestmodel.pth learnt from). White noise has slope 0; shapes of one size have -3 beyond their own frequency.
+    # Natural images: power ~ 1 / f^2, the exponents of data sets spread by about half.
+    # White noise has slope 0; shapes of one size have -3 beyond their own frequency.
     assert -2.5 < slope < -1.5
 
 

@@ -99,39 +99,6 @@ class GeluBlock(core.ResidualBlock):
         return x + self.conv2(F.gelu(self.conv1(x), approximate="tanh"))
 
 
-@torch.no_grad()
-def symmetric(weight: Tensor) -> Tensor:
-    """The mean of a U-Net's weight, or of its gradient, over the eight flips and rotations T of an image: with such
-    weights f(T x) = T f(x), where no side is padded (group-equivariant convolutions: T. Cohen, M. Welling, ICML 2016).
-
-    Channels stand in groups of 2 x 2 x 2: a feature as it is or flipped left-right, top-bottom, and transposed. T moves
-    the pixels of a kernel, and the features within their groups; the three channels of an image stay."""
-    shape = [(n // 8, 2, 2, 2) if n % 8 == 0 else (n, 1, 1, 1) for n in weight.shape[:2]]
-    x = weight.reshape(*shape[0], *shape[1], *weight.shape[2:]) / 8  # (group, 2, 2, 2) x 2, height, width
-    x = x + x.flip(1, 5, 9)  # left-right
-    x = x + x.flip(2, 6, 8)  # top-bottom
-    x = x + x.transpose(1, 2).transpose(5, 6).transpose(8, 9).flip(3, 7)
-    return x.reshape(weight.shape)
-
-
-class EquivariantUNet(core.UNet):
-    """Starts from symmetric weights of the same variance, an eighth of them free. Widths are multiples of 8."""
-
-    def __init__(self, *arguments, **keywords):
-        super().__init__(*arguments, **keywords)
-        for weight in self.parameters():
-            weight.data = 8**0.5 * symmetric(weight)
-
-
-class EquivariantMuon(core.Muon):
-    """Keeps symmetric weights symmetric: orthogonalising commutes with permuting rows and columns."""
-
-    def step(self, rate: float) -> None:
-        for weight in (weight for group in self.groups for weight in group):
-            weight.grad = symmetric(weight.grad)
-        super().step(rate)
-
-
 class TwoViewsUNet(core.UNet):
     """Learns for the self-ensemble: not the output for each view of an image, but their mean is to match the target.
 
@@ -164,8 +131,6 @@ def twice(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Ten
     return torch.cat((a, a)), torch.cat((b, b))
 
 
-EQUIVARIANT = {"UNet": EquivariantUNet, "Muon": EquivariantMuon}
-TWO_VIEWS = {"UNet": TwoViewsUNet, "augment": twice}
 augment = core.augment  # the original, while a setting replaces it
 
 
@@ -197,10 +162,6 @@ SETTINGS = {
     "wide": Setting({"widths": (48, 96)}),
     "1 level": Setting({"widths": (32,)}),
     "3 levels": Setting({"widths": (32, 64, 128)}),
-    "equivariant": Setting(replaced=EQUIVARIANT),
-    "equivariant, 3 levels": Setting({"widths": (32, 64, 128), "blocks": 1}, EQUIVARIANT),
-    "two views": Setting(replaced=TWO_VIEWS, passes=2),
-    "two views, half rate": Setting(replaced=TWO_VIEWS | {"RATE": core.RATE / 2}, passes=2),
     "GELU": Setting(replaced={"ResidualBlock": GeluBlock}),
     "unweighted": Setting(replaced={"WEIGHT_POWER": 0.0}),
     "weight power 0.25": Setting(replaced={"WEIGHT_POWER": 0.25}),
@@ -217,6 +178,7 @@ SETTINGS = {
     "EMA 0.998": Setting(replaced={"EMA": 0.998}),
     "no EMA": Setting(replaced={"EMA": 0.0}),
     "both directions": Setting(replaced={"augment": both, "BATCH": core.BATCH // 2}, passes=2),
+    "two views, half rate": Setting(replaced={"UNet": TwoViewsUNet, "augment": twice, "RATE": core.RATE / 2}, passes=2),
     "swap only": Setting(replaced={"augment": swap_only}),
     "channels": Setting(replaced={"augment": channels}),
     "brightness": Setting(replaced={"augment": brightness}),
