@@ -11,14 +11,15 @@ import torch
 
 
 def processor() -> str:
-    """The name of the GPU, or of the CPU where there is none."""
+    """The name of the GPU; where there is none, that of the CPU with its vector instructions, as PyTorch names them:
+    CPUs with and without bfloat16 may share the name."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def circumstances() -> dict:
