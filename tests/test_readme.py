@@ -1,0 +1,52 @@
+"""The numbers in README.md are those of the results files."""
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "report/results"
+
+
+def tables():
+    """Rows of all tables of the README, as lists of cells without bold type."""
+    lines = (ROOT / "README.md").read_text().replace("**", "").splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+def rows(name):
+    """A results file's rows; a JSON file is one row."""
+    text = (RESULTS / name).read_text()
+    return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else [json.loads(text)]
+
+
+def psnrs(content):
+    """All PSNR anywhere in a results file, with two decimals."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if key in ("psnr", "psnr_pooled", "per_image", "pooled") and isinstance(value, float):
+                yield f"{value:.2f}"
+            yield from psnrs(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from psnrs(value)
+
+
+@pytest.mark.parametrize("name", ["grade.json", "bench.jsonl", "pretrained.json"])
+def test_results(name):
+    shown = [cell for row in tables() if row[-1] == name for cell in row[1:-1] if cell]
+    assert shown and set(shown) <= set(psnrs(rows(name)))
+
+
+def test_search():
+    """Its table has every setting of search.jsonl: the mean PSNR over the seeds, and the mean of the pairs seen."""
+    measured = {}
+    for row in rows("search.jsonl"):
+        measured.setdefault(row["setting"], []).append(row)
+    expected = [[name, f"{statistics.mean(row['psnr'] for row in group):.2f}",
+                 f"{statistics.mean(row['pairs_seen'] for row in group):,.0f}", f"{group[0]['parameters']:,}"]
+                for name, group in measured.items()]
+    expected.sort(key=lambda row: -statistics.mean(each["psnr"] for each in measured[row[0]]))
+    assert [row for row in tables() if row[0] in measured and len(row) == 4] == expected
