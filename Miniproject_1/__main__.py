@@ -13,7 +13,7 @@ from .model import BATCH, Model
 from .others import images
 from .others.pixelate import build, check_writable, image_files, load_tensors
 
-STEPS = 500  # of a training by default, at least: ten passes over a handful of images would learn nothing
+STEPS = 500  # of a training by default, about, or ten epochs if more: those of a handful of images would learn nothing
 DATA_HELP = """examples:
   python -m Miniproject_1 data                         50,000 pairs of generated scenes, into data/
   python -m Miniproject_1 data --photos ~/Pictures     ... of crops of the photos in this folder, and below it
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     denoise.add_argument("--model", metavar="FILE", type=Path, help="weights; default: bestmodel.pth")
     denoise.add_argument("--compare", action="store_true", help="also write NAME-compare: noisy | denoised")
     denoise.add_argument("--no-self-ensemble", dest="self_ensemble", action="store_false",
-                         help="eight times faster, a little less accurate")
+                         help="eight times faster, less accurate (MODEL_CARD.md says how much)")
     return parser
 
 
