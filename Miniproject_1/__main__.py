@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .model import BATCH, Model
+from .model import BATCH, Model, tiles
 from .others import images
 from .others.pixelate import build, check_writable, image_files, load_tensors
 
@@ -29,7 +29,8 @@ TRAIN_HELP = """examples:
 
 The noise of the two copies has to be independent, with mean zero. The PSNR of each epoch is measured on
 val_data.pkl beside the training data if there is one; otherwise it is estimated on noisy pairs held out of
-training ("est."). FILE gets the weights after each epoch; after Ctrl-C it holds what was reached.
+training ("est."), always without self-ensemble. FILE gets the weights after each epoch; after Ctrl-C it
+holds what was reached.
 """
 DENOISE_HELP = """examples:
   python -m Miniproject_1 denoise photo.png -o denoised             writes denoised/photo.png
@@ -77,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("data"), help="default: data")
     data.add_argument("--pairs", metavar="N", type=int, default=50_000, help="training pairs; default: 50000")
     data.add_argument("--clean", action="store_true",
-                      help="write clean_data.pkl, too: (noisy, clean) of the same crops, to compare with")
+                      help="write clean_data.pkl, too, (noisy, clean) of the same crops, for others/bench.py; not for "
+                           "`train`, which would swap them")
     data.add_argument("--seed", metavar="S", type=int, default=0, help="default: 0")
 
     train = command(_train, "train", "train a network on pairs of noisy images", TRAIN_HELP)
@@ -119,7 +121,7 @@ def _train(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--minutes is {arguments.minutes:g}, expected more than 0; leave it out for no limit")
     check_writable(arguments.output)
     noisy_a, noisy_b, validation = _training_data(arguments)
-    epochs = arguments.epochs or max(10, STEPS // math.ceil(len(noisy_a) / BATCH))
+    epochs = arguments.epochs or max(10, STEPS // math.ceil(len(tiles(noisy_a[:, :1])) / BATCH))
     with torch.random.fork_rng(devices=[]):  # initial weights follow --seed, global state stays
         torch.default_generator.manual_seed(arguments.seed)
         model = Model()

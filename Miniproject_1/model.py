@@ -5,7 +5,7 @@ be predicted, and what is learnt is the target's mean, the clean image (J. Lehti
 Restoration without Clean Data", ICML 2018, section 2). README.md says how well it does.
 
 Reading order: constants, U-Net, augmentation, loss, PSNR, optimizer, `Model` (train, predict, save, load). Images are
-N x C x H x W with values 0-255 outside this module; the U-Net sees them in [-0.5, 0.5]. Only PyTorch is needed.
+N x C x H x W with values 0-255 outside this module and in `augment`; the U-Net sees [-0.5, 0.5]. It needs PyTorch only.
 """
 
 import copy
@@ -85,8 +85,9 @@ class UNet(nn.Module):
 
 
 def augment(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(source, target) from the pairs (a, b), both N x C x H x W: each pair is turned by one of the eight flips and
-    rotations (the four that keep the shape where H != W), then its copies change places with probability 1/2."""
+    """(source, target) from the pairs (a, b), both N x C x H x W, uint8 or float32, 0-255: each pair is turned by one
+    of the eight flips and rotations (of the four that keep the shape where H != W), then its copies change places with
+    probability 1/2."""
     coin = torch.rand(4, len(a), 1, 1, 1, generator=generator, device=a.device, dtype=torch.float32) < 0.5
     pair = torch.stack((a, b))  # 2 x N x C x H x W: one transform for both copies
     pair = torch.where(coin[0], pair.flip(-1), pair)

@@ -130,6 +130,16 @@ def test_train_on_two_folders(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-2].startswith("  500 ")
 
 
+def test_epochs_by_default_count_tiles(tmp_path, monkeypatch):
+    """Two long images are 80 tiles, three batches: 166 epochs for 500 steps."""
+    asked = []
+    monkeypatch.setattr(Model, "train", lambda self, noisy_a, noisy_b, epochs, **others: asked.append(epochs))
+    images = random_images(2, 3, 64, 40 * 64)
+    save_tensors((images, images.flip(0)), tmp_path / "pairs.pkl")
+    assert run("train", "-d", tmp_path / "pairs.pkl", "-o", tmp_path / "model.pth") == 0
+    assert asked == [166]
+
+
 def test_train_is_repeatable_and_leaves_the_global_generator_alone(tmp_path, data):
     before = torch.get_rng_state()
     for name, seed in (("one", 1), ("same", 1), ("other", 2)):
@@ -183,6 +193,8 @@ def test_train_refuses(tmp_path, data, capsys):
     (data / "cut.pkl").write_bytes((data / "train_data.pkl").read_bytes()[:1000])
     assert_refused(capsys, ["train", "-d", tmp_path / "none", *output], tmp_path / "none/train_data.pkl")
     assert_refused(capsys, ["train", "-d", data / "cut.pkl", *output], data / "cut.pkl")
+    torch.save((torch.zeros(0, 3, 8, 8), torch.zeros(0, 3, 8, 8)), data / "empty.pkl")
+    assert_refused(capsys, ["train", "-d", data / "empty.pkl", *output], "(0, 3, 8, 8)")
     assert_refused(capsys, ["train", "-a", folder, *output], "-a and -b together")
     assert_refused(capsys, ["train", "-a", folder, "-b", folder, "-d", data, *output], "without -d")
     assert_refused(capsys, ["train", "-a", folder, "-b", tmp_path / "none", *output], tmp_path / "none")

@@ -166,6 +166,11 @@ def test_bench_of_another_network(results, tmp_path, capsys, row):
     assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "1,000 parameters")
 
 
+def test_earlier_rows_may_be_of_another_network(results, tmp_path):
+    change(results / "bench.jsonl", lambda rows: rows.insert(0, rows[2] | {"parameters": 1_000}))
+    assert run(results, tmp_path / "report") == 0
+
+
 def test_different_data(results, tmp_path, capsys):
     change(results / "grade.json", lambda grade: grade.update(pairs=49_000))
     assert_refused(capsys, results, tmp_path / "report", "49000", "50000")

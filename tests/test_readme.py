@@ -1,4 +1,4 @@
-"""The numbers in README.md are those of the results files."""
+"""The numbers in the tables of README.md and MODEL_CARD.md are those of the results files."""
 
 import json
 import statistics
@@ -10,9 +10,9 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "report/results"
 
 
-def tables():
-    """Rows of all tables of the README, as lists of cells without bold type."""
-    lines = (ROOT / "README.md").read_text().replace("**", "").splitlines()
+def tables(name="README.md"):
+    """Rows of all tables of a text, as lists of cells without bold type."""
+    lines = (ROOT / name).read_text().replace("**", "").splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
 
 
@@ -50,3 +50,10 @@ def test_search():
                 for name, group in measured.items()]
     expected.sort(key=lambda row: -statistics.mean(each["psnr"] for each in measured[row[0]]))
     assert [row for row in tables() if row[0] in measured and len(row) == 4] == expected
+
+
+def test_model_card():
+    """Its table has every case of robustness.json."""
+    expected = [[case["case"], str(case["images"]), f"{case['noisy']:.2f}", f"{case['denoised']:.2f}",
+                 f"{case['smallest_gain']:+.2f}", str(case["worse"])] for case in rows("robustness.json")[0]["cases"]]
+    assert [row for row in tables("MODEL_CARD.md") if len(row) == 6][2:] == expected

@@ -60,6 +60,17 @@ class Nesterov(Adam):
         self.optimizer = torch.optim.SGD(weights, lr=1.0, momentum=core.MOMENTUM, nesterov=True)
 
 
+class FallingMuon(core.Muon):
+    """Muon whose rate falls as 1 / sqrt(1 + step / 500), besides the linear anneal: the longer the training, the lower
+    at its end, where the noise of the gradients counts."""
+
+    taken = 0  # steps
+
+    def step(self, rate: float) -> None:
+        self.taken += 1
+        super().step(rate / math.sqrt(1 + self.taken / 500))
+
+
 def brightness(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """`augment`, then both copies of a pair times one factor from 0.7 to 1."""
     a, b = augment(a, b, generator)
@@ -172,6 +183,7 @@ SETTINGS = {
     "SGD": Setting(replaced={"Muon": Nesterov, "RATE": 1e-2}),
     "half rate": Setting(replaced={"RATE": core.RATE / 2}),
     "double rate": Setting(replaced={"RATE": core.RATE * 2}),
+    "falling rate": Setting(replaced={"Muon": FallingMuon, "RATE": core.RATE * 2}),
     "batch 16": Setting(replaced={"BATCH": 16}),
     "batch 64": Setting(replaced={"BATCH": 64}),
     "EMA 0.99": Setting(replaced={"EMA": 0.99}),
@@ -243,12 +255,12 @@ def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[T
         if start:
             model.load_pretrained_model(start)
         model.train(a, b, epochs, validation=validation, time_limit=seconds, seed=seed)
-    ends = [0.0, *(row["seconds"] for row in model.history)]
     seen = sum(row["pairs"] for row in model.history)
     denoised = model.predict(validation[0])
     return {"kind": "training", "setting": name, "seed": seed, **budget, **({"from": str(start)} if start else {}),
             "pairs": len(a), "pairs_seen": seen, "parameters": sum(weight.numel() for weight in model.net.parameters()),
-            "seconds": ends[-1], "validation_images": len(denoised), "psnr": psnr(denoised, validation[1]),
+            "seconds": model.history[-1]["seconds"], "validation_images": len(denoised),
+            "psnr": psnr(denoised, validation[1]),
             "psnr_pooled": pooled(denoised, validation[1]), "history": model.history}, model
 
 

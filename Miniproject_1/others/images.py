@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..model import TILE, tiles
-from .pixelate import image_files, pillow
+from .pixelate import image_files, pillow, replacing
 
 EIGHT_BIT = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels -> Pillow's mode
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L")       # "I" is what Pillow makes of a 16-bit PGM
@@ -94,13 +94,8 @@ def write(image: Tensor, path: str | os.PathLike, sixteen_bit: bool = False) -> 
         picture.save(encoded, kind, **({"quality": 95} if kind == "JPEG" else {}))
     except (KeyError, OSError) as error:  # Pillow refuses, for example, alpha or 16 bits in a JPEG
         raise ValueError(f"{path}: {error}; use another format, such as .png") from error
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(encoded.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def split_alpha(image: Tensor) -> tuple[Tensor, Tensor]:

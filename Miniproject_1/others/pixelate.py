@@ -9,6 +9,7 @@ The course's images are photos reduced to 32 x 32 with one sample per pixel:
 Noisy copies are therefore unbiased and independent of each other, which is all that Noise2Noise needs.
 """
 
+import contextlib
 import hashlib
 import math
 import os
@@ -113,7 +114,7 @@ def pillow():
         import PIL.Image
         import PIL.ImageOps
     except ImportError as error:
-        raise ValueError('Pillow is missing: run pip install "noise2noise-denoiser[photos]"') from error
+        raise ValueError('Pillow is missing: run pip install pillow') from error
     return PIL
 
 
@@ -401,24 +402,30 @@ def load_tensors(path: str | Path) -> tuple[Tensor, Tensor]:
         parts = f" of {len(content)}" if isinstance(content, (tuple, list, dict)) else ""
         raise ValueError(f"{path}: holds a {type(content).__name__}{parts}; {advice}")
     first, second = content
-    if first.dim() != 4 or first.shape != second.shape:
+    if first.dim() != 4 or first.shape != second.shape or first.numel() == 0:
         shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
         raise ValueError(f"{path}: holds tensors of shape {shapes}; {advice}")
     return first, second
 
 
 def save_tensors(tensors: tuple[Tensor, Tensor], path: str | Path) -> None:
-    """torch.save to a temporary file beside `path`, then move it into place: no half-written file is left.
+    """torch.save, whole or not at all; raises OSError if that fails."""
+    try:
+        with replacing(path) as temporary:
+            torch.save(tensors, temporary)
+    except RuntimeError as error:  # this is how torch reports a full disk
+        raise OSError(f"cannot write {path}; is the disk full? ({error})") from error
 
-    Raises OSError if that fails.
-    """
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path to write to, in the same folder; the file then takes the place of `path`, or is removed if the
+    writing failed."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        torch.save(tensors, temporary)
+        yield temporary
         os.replace(temporary, path)
-    except RuntimeError as error:  # this is how torch reports a full disk
-        raise OSError(f"cannot write {path}; is the disk full? ({error})") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,12 +2,13 @@
 
 import contextlib
 import json
-import os
 import platform
 from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
+
+from .pixelate import replacing
 
 
 def processor() -> str:
@@ -36,13 +37,8 @@ def strict(measured: dict) -> dict:
 
 def write_results(path: str | Path, seed: int, measured: dict) -> None:
     """Write `measured` with seed, device, torch version and date to `path`, whole or not at all."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(strict({"seed": seed} | circumstances() | measured), indent=1) + "\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def append_results(path: str | Path, measured: dict) -> None:
