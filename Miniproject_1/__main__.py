@@ -121,7 +121,8 @@ def _train(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--minutes is {arguments.minutes:g}, expected more than 0; leave it out for no limit")
     check_writable(arguments.output)
     noisy_a, noisy_b, validation = _training_data(arguments)
-    epochs = arguments.epochs or max(10, STEPS // math.ceil(len(tiles(noisy_a[:, :1])) / BATCH))
+    number = len(tiles(noisy_a[:, :0]))  # without channels: nothing is copied
+    epochs = arguments.epochs or max(10, STEPS // math.ceil(number / BATCH))
     with torch.random.fork_rng(devices=[]):  # initial weights follow --seed, global state stays
         torch.default_generator.manual_seed(arguments.seed)
         model = Model()

@@ -85,9 +85,8 @@ class UNet(nn.Module):
 
 
 def augment(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(source, target) from the pairs (a, b), both N x C x H x W, uint8 or float32, 0-255: each pair is turned by one
-    of the eight flips and rotations (of the four that keep the shape where H != W), then its copies change places with
-    probability 1/2."""
+    """(source, target) from pairs (a, b), N x C x H x W of uint8 or float32, 0-255: each is turned by one of the eight
+    flips and rotations (four, which keep the shape, if H != W), then its copies change places with probability 1/2."""
     coin = torch.rand(4, len(a), 1, 1, 1, generator=generator, device=a.device, dtype=torch.float32) < 0.5
     pair = torch.stack((a, b))  # 2 x N x C x H x W: one transform for both copies
     pair = torch.where(coin[0], pair.flip(-1), pair)

@@ -260,8 +260,8 @@ def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[T
     return {"kind": "training", "setting": name, "seed": seed, **budget, **({"from": str(start)} if start else {}),
             "pairs": len(a), "pairs_seen": seen, "parameters": sum(weight.numel() for weight in model.net.parameters()),
             "seconds": model.history[-1]["seconds"], "validation_images": len(denoised),
-            "psnr": psnr(denoised, validation[1]),
-            "psnr_pooled": pooled(denoised, validation[1]), "history": model.history}, model
+            "psnr": psnr(denoised, validation[1]), "psnr_pooled": pooled(denoised, validation[1]),
+            "history": model.history}, model
 
 
 # ---------------------------------------------------------------------------------------------- the command

@@ -114,7 +114,7 @@ def pillow():
         import PIL.Image
         import PIL.ImageOps
     except ImportError as error:
-        raise ValueError('Pillow is missing: run pip install pillow') from error
+        raise ValueError("Pillow is missing: run pip install pillow") from error
     return PIL
 
 
