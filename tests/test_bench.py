@@ -51,6 +51,8 @@ def test_results_are_appended_and_shown(data, tmp_path, monkeypatch, capsys):
     path = tmp_path / "results.jsonl"
     common = ["ours", "Adam", "-d", str(data), "--results", str(path)]
     assert bench.main([*common, "--minutes", "0"]) == 0
+    speed = rows(path)[0]
+    assert 0 < speed["images_per_second_self_ensemble"] < speed["images_per_second"]  # 8 times the work
     kept = ["--weights", str(tmp_path / "weights")]
     assert bench.main([*common, *kept, "--minutes", "0.01", "--no-throughput", "--seeds", "3", "4"]) == 0
     assert [(row["kind"], row["setting"], row.get("seed")) for row in rows(path)] == [
@@ -132,14 +134,26 @@ def test_bad_arguments(arguments, words, data, capsys):
     assert error.startswith("error: ") and words in error and len(error.splitlines()) == 1
 
 
-def test_falling_rate():
-    """Step 1,500 goes half as far as Muon's, at the same gradient and momentum."""
-    moved = {}
-    for optimizer in (model.Muon, bench.FallingMuon):
+@pytest.mark.parametrize("optimizer, taken, factor", [(bench.FallingMuon, 1500, 0.5), (bench.WarmMuon, 25, 0.25),
+                                                      (bench.WarmMuon, 200, 1.0)])
+def test_rates(optimizer, taken, factor):
+    """How far step `taken` goes, relative to Muon's at the same gradient and momentum."""
+    moved = []
+    for kind in (model.Muon, optimizer):
         weight = torch.zeros(4, 3, 3, 3)
-        muon = optimizer([weight])
-        muon.taken = 1499  # of which Muon takes no notice
+        muon = kind([weight])
+        muon.taken = taken - 1  # of which Muon takes no notice
         weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
         muon.step(0.01)
-        moved[optimizer] = weight
-    assert torch.equal(moved[bench.FallingMuon], moved[model.Muon] / 2)
+        moved.append(weight)
+    assert torch.equal(moved[1], factor * moved[0])
+
+
+def test_pixel_swap():
+    """Each pixel with all of its channels, independently."""
+    a, b = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1, 1).expand(2, 50, 3, 16, 16)
+    source, target = bench.pixel_swap(a, b, torch.Generator().manual_seed(0))
+    assert torch.equal(source, -target) and (source == source[:, :1]).all()
+    sign = source[:, 0]
+    for product in (sign, sign[:, 1:] * sign[:, :-1], sign[..., 1:] * sign[..., :-1]):  # binomial
+        assert abs(product.sum()) < 4.5 * product.numel() ** 0.5

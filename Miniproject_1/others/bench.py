@@ -1,9 +1,10 @@
 """Train named settings side by side: python -m Miniproject_1.others.bench [SETTING ...] [--minutes 5 | --epochs 10].
 
-First the throughput of each setting, in turns on the same machine, beside the rate of a plain matrix product measured
-in the same turns; then trainings of each for the same seconds, or on the same pairs, with the PSNR that they reach.
-Every figure is appended to the results file as a line of JSON, and --table shows what such a file holds. Without names
-"ours" meets "published". A new setting is a line in SETTINGS, what it replaces in model.py a function above them.
+First the throughput of each setting, in training and in prediction, in turns on the same machine, beside the rate of a
+plain matrix product measured in the same turns; then trainings of each for the same seconds, or on the same pairs, with
+the PSNR that they reach. Every figure is appended to the results file as a line of JSON, and --table shows what such a
+file holds. Without names "ours" meets "published". A new setting is a line in SETTINGS, what it replaces in model.py a
+function above them.
 """
 
 import argparse
@@ -71,6 +72,16 @@ class FallingMuon(core.Muon):
         super().step(rate / math.sqrt(1 + self.taken / 500))
 
 
+class WarmMuon(core.Muon):
+    """Muon whose rate rises from 0 in the first 100 steps."""
+
+    taken = 0  # steps
+
+    def step(self, rate: float) -> None:
+        self.taken += 1
+        super().step(rate * min(1, self.taken / 100))
+
+
 def brightness(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """`augment`, then both copies of a pair times one factor from 0.7 to 1."""
     a, b = augment(a, b, generator)
@@ -97,6 +108,14 @@ def swap_only(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor,
     return torch.where(coin, b, a), torch.where(coin, a, b)
 
 
+def pixel_swap(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """`augment`, then the swap of each pixel by itself, which makes new pairs in each epoch. Only where the noise is
+    independent between pixels, as the course's: else a target shows noise of the source's neighbours."""
+    a, b = augment(a, b, generator)
+    coin = torch.rand(len(a), 1, *a.shape[2:], generator=generator, device=a.device) < 0.5
+    return torch.where(coin, b, a), torch.where(coin, a, b)
+
+
 def fixed(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """From a to b only, with flips and rotations: for clean targets in b, which must not become sources."""
     turned = augment(torch.cat((a, b), 1), torch.cat((a, b), 1), generator)[0]
@@ -108,6 +127,17 @@ class GeluBlock(core.ResidualBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.gelu(self.conv1(x), approximate="tanh"))
+
+
+class UnshuffledUNet(core.UNet):
+    """Takes 2 x 2 pixels for one with four times the channels: no work at full resolution. H and W must be even."""
+
+    def __init__(self, channels: int = 3, widths: tuple[int, ...] = (64, 128), blocks: int = core.BLOCKS):
+        super().__init__(4 * channels, widths, blocks)
+        self.arguments["channels"] = channels
+
+    def forward(self, image: Tensor) -> Tensor:
+        return F.pixel_shuffle(super().forward(F.pixel_unshuffle(image, 2)), 2)
 
 
 class TwoViewsUNet(core.UNet):
@@ -173,6 +203,7 @@ SETTINGS = {
     "wide": Setting({"widths": (48, 96)}),
     "1 level": Setting({"widths": (32,)}),
     "3 levels": Setting({"widths": (32, 64, 128)}),
+    "2 x 2 input": Setting(replaced={"UNet": UnshuffledUNet}),
     "GELU": Setting(replaced={"ResidualBlock": GeluBlock}),
     "unweighted": Setting(replaced={"WEIGHT_POWER": 0.0}),
     "weight power 0.25": Setting(replaced={"WEIGHT_POWER": 0.25}),
@@ -184,6 +215,7 @@ SETTINGS = {
     "half rate": Setting(replaced={"RATE": core.RATE / 2}),
     "double rate": Setting(replaced={"RATE": core.RATE * 2}),
     "falling rate": Setting(replaced={"Muon": FallingMuon, "RATE": core.RATE * 2}),
+    "warm-up": Setting(replaced={"Muon": WarmMuon}),
     "batch 16": Setting(replaced={"BATCH": 16}),
     "batch 64": Setting(replaced={"BATCH": 64}),
     "EMA 0.99": Setting(replaced={"EMA": 0.99}),
@@ -192,6 +224,7 @@ SETTINGS = {
     "both directions": Setting(replaced={"augment": both, "BATCH": core.BATCH // 2}, passes=2),
     "two views, half rate": Setting(replaced={"UNet": TwoViewsUNet, "augment": twice, "RATE": core.RATE / 2}, passes=2),
     "swap only": Setting(replaced={"augment": swap_only}),
+    "pixel swap": Setting(replaced={"augment": pixel_swap}),
     "channels": Setting(replaced={"augment": channels}),
     "brightness": Setting(replaced={"augment": brightness}),
     "clean targets": Setting(replaced={"augment": fixed}, clean=True),
@@ -217,29 +250,41 @@ def product_rate(device: torch.device, dtype: torch.dtype) -> float:
     return 10 * 2 * PRODUCT**3 / (time.perf_counter() - start)
 
 
+def prediction_rate(model: Model | PublishedModel, images: Tensor, **how: bool) -> float:
+    """Images per second of `predict`."""
+    start = time.perf_counter()
+    model.predict(images, **how)
+    return len(images) / (time.perf_counter() - start)
+
+
 def throughput(names: list[str], a: Tensor, b: Tensor, validation: tuple[Tensor, Tensor]) -> list[dict]:
-    """Per setting the median over TURNS of pairs per second, and of its FLOP/s as a share of the matrix product's."""
-    rates: dict[str, list[float]] = {name: [] for name in names}
-    peaks: dict[str, list[float]] = {name: [] for name in names}
+    """Per setting the medians over TURNS: pairs per second in training, its FLOP/s as a share of the matrix product's,
+    and images per second in prediction, without self-ensemble and with (the published network has none)."""
+    turns: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     rows: dict[str, dict] = {}
     few = tuple(images[:1] for images in validation)
     for _ in range(TURNS + 1):  # the first one warms up
         for name in names:
             with SETTINGS[name].model() as model:
-                bf16 = isinstance(model, Model) and has_bf16(model.device)
-                peaks[name].append(product_rate(model.device, torch.bfloat16 if bf16 else torch.float32))
+                ours = isinstance(model, Model)
+                bf16 = ours and has_bf16(model.device)
+                peak = product_rate(model.device, torch.bfloat16 if bf16 else torch.float32)
                 model.train(a, b, ENDLESS, validation=few, time_limit=TURN, progress=False)
                 epochs = [row for row in model.history if row["pairs"]]
                 seconds = sum(row["pairs"] / row["pairs_per_second"] for row in epochs)
-                rates[name].append(sum(row["pairs"] for row in epochs) / seconds)
+                rate = sum(row["pairs"] for row in epochs) / seconds
                 flops = flops_per_pair(model) * SETTINGS[name].passes
-                rows[name] = {"parameters": sum(weight.numel() for weight in model.net.parameters()),
+                turn = {"pairs_per_second": rate, "share": flops * rate / peak, "product_flops": peak}
+                if ours:
+                    turn["images_per_second_self_ensemble"] = prediction_rate(model, validation[0])
+                single = {"self_ensemble": False} if ours else {}
+                turn["images_per_second"] = prediction_rate(model, validation[0], **single)
+                turns[name].append(turn)
+                rows[name] = {"kind": "throughput", "setting": name,
+                              "parameters": sum(weight.numel() for weight in model.net.parameters()),
                               "flops_per_pair": flops, "precision": "bfloat16" if bf16 else "float32"}
-    for name, row in rows.items():
-        shares = [row["flops_per_pair"] * rate / peak for rate, peak in zip(rates[name], peaks[name], strict=True)]
-        row |= {"pairs_per_second": statistics.median(rates[name][1:]), "share": statistics.median(shares[1:]),
-                "product_flops": statistics.median(peaks[name][1:])}
-    return [{"kind": "throughput", "setting": name, **row} for name, row in rows.items()]
+    return [row | {key: statistics.median(turn[key] for turn in turns[name][1:]) for key in turns[name][0]}
+            for name, row in rows.items()]
 
 
 def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[Tensor, Tensor],
@@ -376,12 +421,14 @@ def main(argv: list[str] | None = None) -> int:
             append_results(arguments.results, rows[-1])
 
     if not arguments.no_throughput:
-        print(f"{'setting':15} {'parameters':>11} {'GFLOP/pair':>11} {'pairs/s':>8} {'of product':>11}", flush=True)
+        print(f"{'setting':15} {'parameters':>11} {'GFLOP/pair':>11} {'pairs/s':>8} {'of product':>11} "
+              f"{'images/s':>9} {'self-ensemble':>14}", flush=True)
         speeds = throughput(arguments.settings, a, b, validation)
         for speed in speeds:
             keep(speed)
             print(f"{speed['setting']:15} {speed['parameters']:11,} {speed['flops_per_pair'] / 1e9:11.2f} "
-                  f"{speed['pairs_per_second']:8.0f} {speed['share']:11.0%}", flush=True)
+                  f"{speed['pairs_per_second']:8.0f} {speed['share']:11.0%} {speed['images_per_second']:9,.0f} "
+                  f"{speed.get('images_per_second_self_ensemble', math.nan):14,.0f}", flush=True)
         for speed in speeds[1:]:
             ratio = speeds[0]["pairs_per_second"] / speed["pairs_per_second"]
             print(f"{speeds[0]['setting']} / {speed['setting']}: {ratio:.2f} times the pairs per second", flush=True)
