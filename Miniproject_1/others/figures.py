@@ -111,7 +111,6 @@ def bench_numbers(rows: list[dict]) -> dict[str, str]:
             f"{prefix}Flops": f"{speed['flops_per_pair'] / 3e6:,.0f}",  # forward pass: a third of a step on a pair
             f"{prefix}Throughput": f"{speed['pairs_per_second']:,.0f}",
             f"{prefix}Share": rf"{speed['share']:.0%}".replace("%", r"\%"),
-            f"{prefix}Predict": f"{speed['images_per_second']:,.0f}",
         }
     return numbers | {
         "BenchMachine": machine(ours), "EqualMinutes": f"{EQUAL}", "ShortMinutes": f"{SHORT}", "LongMinutes": f"{LONG}",
@@ -121,7 +120,6 @@ def bench_numbers(rows: list[dict]) -> dict[str, str]:
         "OursShort": decibels(short["psnr"]), "OursShortPooled": decibels(short["psnr_pooled"]),
         "OursEqualEpochs": f"{ours['pairs_seen'] / ours['pairs']:.1f}",
         "PublishedLongEpochs": f"{published['pairs_seen'] / published['pairs']:.1f}",
-        "OursPredictEnsemble": f"{speeds['ours']['images_per_second_self_ensemble']:,.0f}",
         "ThroughputRatio": f"{speeds['ours']['pairs_per_second'] / speeds['published']['pairs_per_second']:.1f}",
         "FlopsRatio": f"{speeds['published']['flops_per_pair'] / speeds['ours']['flops_per_pair']:.1f}",
         "EqualTimeGain": decibels(round(ours["psnr"], 2) - round(halfway["psnr"], 2)),  # as the table shows
