@@ -133,7 +133,8 @@ def _train(arguments: argparse.Namespace) -> int:
                     time_limit=None if arguments.minutes is None else 60 * arguments.minutes,
                     progress=not arguments.quiet, checkpoint=arguments.output)
     except KeyboardInterrupt:
-        if not model.history:  # not begun: an older file stays
+        # not begun, or not one epoch yet: an older file is worth more
+        if not model.history or (len(model.history) == 1 and arguments.output.exists()):
             raise
         model.save(arguments.output)
         print(f"interrupted: wrote the weights reached so far to {arguments.output}", file=sys.stderr)

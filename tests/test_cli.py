@@ -9,7 +9,7 @@ import warnings
 import pytest
 import torch
 
-from Miniproject_1 import Model
+from Miniproject_1 import Model, model
 from Miniproject_1.__main__ import main
 from Miniproject_1.others.images import read, write
 from Miniproject_1.others.pixelate import load_tensors, save_tensors
@@ -183,6 +183,26 @@ def test_ctrl_c_saves_the_weights(tmp_path, data, capsys, ctrl_c):
     thread.join()
     assert f"to {output}" in capsys.readouterr().err
     Model().load_pretrained_model(output)
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_ctrl_c_in_the_first_epoch(older, tmp_path, data, capsys, monkeypatch):
+    """An older file stays; without one the weights reached so far are written."""
+    output = tmp_path / "model.pth"
+    if older:
+        output.write_bytes(b"older")
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model, "augment", interrupted)
+    assert run("train", "-d", data, "--epochs", 2, "-o", output, "--quiet") == 130
+    error = capsys.readouterr().err
+    if older:
+        assert error == "interrupted\n" and output.read_bytes() == b"older"
+    else:
+        assert f"to {output}" in error
+        Model().load_pretrained_model(output)
 
 
 def test_train_refuses(tmp_path, data, capsys):
