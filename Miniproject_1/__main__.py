@@ -30,7 +30,7 @@ TRAIN_HELP = """examples:
 The noise of the two copies has to be independent, with mean zero. The PSNR of each epoch is measured on
 val_data.pkl beside the training data if there is one; otherwise it is estimated on noisy pairs held out of
 training ("est."), always without self-ensemble. FILE gets the weights after each epoch; after Ctrl-C it
-holds what was reached.
+holds what was reached, but a file that was there before is kept until the first epoch is done.
 """
 DENOISE_HELP = """examples:
   python -m Miniproject_1 denoise photo.png -o denoised             writes denoised/photo.png

@@ -53,6 +53,11 @@ def test_results_are_appended_and_shown(data, tmp_path, monkeypatch, capsys):
     assert bench.main([*common, "--minutes", "0"]) == 0
     speed = rows(path)[0]
     assert 0 < speed["images_per_second_self_ensemble"] < speed["images_per_second"]  # 8 times the work
+    capsys.readouterr()
+    assert bench.main(["--table", str(path)]) == 0  # of throughput only
+    (_, ours, adam) = capsys.readouterr().out.splitlines()
+    assert ours.split()[0] == "ours" and ours.split()[-1] == f"{speed['images_per_second_self_ensemble']:,.0f}"
+    assert adam.split()[0] == "Adam"
     kept = ["--weights", str(tmp_path / "weights")]
     assert bench.main([*common, *kept, "--minutes", "0.01", "--no-throughput", "--seeds", "3", "4"]) == 0
     assert [(row["kind"], row["setting"], row.get("seed")) for row in rows(path)] == [
@@ -63,7 +68,9 @@ def test_results_are_appended_and_shown(data, tmp_path, monkeypatch, capsys):
     assert all(row["share"] > 0 and row["pairs_per_second"] > 0 for row in rows(path)[:2])
     capsys.readouterr()
     assert bench.main(["--table", str(path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    speeds, _, trainings = capsys.readouterr().out.partition("\n\n")
+    assert len(speeds.splitlines()) == 3
+    lines = trainings.splitlines()
     assert len(lines) == 4 and {line.split(" | ")[0] for line in lines[2:]} == {"| ours", "| Adam"}
     values = [row["psnr"] for row in rows(path) if row["kind"] == "training" and row["setting"] == "ours"]
     assert f"| {sum(values) / 2:.3f} | {abs(values[0] - values[1]) / 2**0.5:.3f} | 2 |" in "\n".join(lines)

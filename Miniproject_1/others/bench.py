@@ -69,17 +69,17 @@ class FallingMuon(core.Muon):
 
     def step(self, rate: float) -> None:
         self.taken += 1
-        super().step(rate / math.sqrt(1 + self.taken / 500))
+        super().step(self.scheduled(rate))
+
+    def scheduled(self, rate: float) -> float:
+        return rate / math.sqrt(1 + self.taken / 500)
 
 
-class WarmMuon(core.Muon):
-    """Muon whose rate rises from 0 in the first 100 steps."""
+class WarmMuon(FallingMuon):
+    """Muon whose rate rises from 0 in the first 100 steps, besides the linear anneal."""
 
-    taken = 0  # steps
-
-    def step(self, rate: float) -> None:
-        self.taken += 1
-        super().step(rate * min(1, self.taken / 100))
+    def scheduled(self, rate: float) -> float:
+        return rate * min(1, self.taken / 100)
 
 
 def brightness(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -102,18 +102,17 @@ def both(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tens
     return torch.cat((a, b)), torch.cat((b, a))
 
 
-def swap_only(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The swap without flips and rotations."""
-    coin = torch.rand(len(a), 1, 1, 1, generator=generator, device=a.device) < 0.5
+def swap_only(a: Tensor, b: Tensor, generator: torch.Generator, sides: tuple[int, ...] = (1, 1)
+              ) -> tuple[Tensor, Tensor]:
+    """The swap without flips and rotations, of all pixels together; with `sides` of H x W, of each by itself."""
+    coin = torch.rand(len(a), 1, *sides, generator=generator, device=a.device) < 0.5
     return torch.where(coin, b, a), torch.where(coin, a, b)
 
 
 def pixel_swap(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """`augment`, then the swap of each pixel by itself, which makes new pairs in each epoch. Only where the noise is
     independent between pixels, as the course's: else a target shows noise of the source's neighbours."""
-    a, b = augment(a, b, generator)
-    coin = torch.rand(len(a), 1, *a.shape[2:], generator=generator, device=a.device) < 0.5
-    return torch.where(coin, b, a), torch.where(coin, a, b)
+    return swap_only(*augment(a, b, generator), generator, a.shape[2:])
 
 
 def fixed(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -310,6 +309,24 @@ def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[T
 
 
 # ---------------------------------------------------------------------------------------------- the command
+def summary(rows: list[dict]) -> str:
+    """What a results file holds: its throughput, then its trainings."""
+    kinds = {row["kind"] for row in rows}
+    parts = (("throughput", speed_table), ("training", table))
+    return "\n\n".join(shown(rows) for kind, shown in parts if kind in kinds)
+
+
+def speed_table(rows: list[dict]) -> str:
+    """A line for each row of throughput. Earlier ones have none of prediction: nan."""
+    lines = [f"{'setting':15} {'parameters':>11} {'GFLOP/pair':>11} {'pairs/s':>8} {'of product':>11} {'images/s':>9} "
+             f"{'self-ensemble':>14}"]
+    lines += [f"{row['setting']:15} {row['parameters']:11,} {row['flops_per_pair'] / 1e9:11.2f} "
+              f"{row['pairs_per_second']:8.0f} {row['share']:11.0%} {row.get('images_per_second', math.nan):9,.0f} "
+              f"{row.get('images_per_second_self_ensemble', math.nan):14,.0f}"
+              for row in rows if row["kind"] == "throughput"]
+    return "\n".join(lines)
+
+
 def table(rows: list[dict]) -> str:
     """The trainings of a results file as Markdown: a line for each setting, budget and data; the mean over seeds, in
     order of PSNR. Of what was measured twice, the last counts. "seconds to" is when the first row of the history with
@@ -371,12 +388,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no-throughput", action="store_true", help="only train")
     parser.add_argument("--weights", metavar="DIR", type=Path, help="keep our network's, as SETTING-SEED.pth")
     parser.add_argument("--results", metavar="FILE", type=Path, help="append the figures, a line of JSON each")
-    parser.add_argument("--table", metavar="FILE", type=Path, help="only print the trainings in this results file")
+    parser.add_argument("--table", metavar="FILE", type=Path, help="only print what this results file holds")
     arguments = parser.parse_args(argv)
     try:
         if arguments.table:
             try:
-                print(table([json.loads(line) for line in arguments.table.read_text().splitlines()]))
+                rows = [json.loads(line) for line in arguments.table.read_text().splitlines()]
+                print(summary(rows))
             except (KeyError, TypeError, json.JSONDecodeError) as error:
                 raise ValueError(f"{arguments.table} holds other rows than those of --results ({error!r})") from error
             return 0
@@ -421,14 +439,10 @@ def main(argv: list[str] | None = None) -> int:
             append_results(arguments.results, rows[-1])
 
     if not arguments.no_throughput:
-        print(f"{'setting':15} {'parameters':>11} {'GFLOP/pair':>11} {'pairs/s':>8} {'of product':>11} "
-              f"{'images/s':>9} {'self-ensemble':>14}", flush=True)
         speeds = throughput(arguments.settings, a, b, validation)
         for speed in speeds:
             keep(speed)
-            print(f"{speed['setting']:15} {speed['parameters']:11,} {speed['flops_per_pair'] / 1e9:11.2f} "
-                  f"{speed['pairs_per_second']:8.0f} {speed['share']:11.0%} {speed['images_per_second']:9,.0f} "
-                  f"{speed.get('images_per_second_self_ensemble', math.nan):14,.0f}", flush=True)
+        print(speed_table(speeds), flush=True)
         for speed in speeds[1:]:
             ratio = speeds[0]["pairs_per_second"] / speed["pairs_per_second"]
             print(f"{speeds[0]['setting']} / {speed['setting']}: {ratio:.2f} times the pairs per second", flush=True)
@@ -442,7 +456,8 @@ def main(argv: list[str] | None = None) -> int:
             if arguments.weights and isinstance(model, Model):
                 model.save(arguments.weights / f"{name}-{seed}.pth")
             print(f"{name}: {rows[-1]['psnr']:.3f} dB per image, {rows[-1]['psnr_pooled']:.3f} pooled", flush=True)
-    print(f"\n{table(rows)}")
+    if arguments.epochs or minutes:
+        print(f"\n{table(rows)}")
     return 0
 
 
