@@ -43,6 +43,13 @@ written with 8. EXIF data and colour profiles are not copied.
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Errors are one line, as everywhere else in the program."""
+
+    def error(self, message: str):
+        self.exit(2, f"error: {message}; `{self.prog} --help` explains\n")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 after `error: ...` on stderr, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
@@ -62,8 +69,15 @@ def _error(error: Exception) -> int:
     return 2
 
 
+def _seed(text: str) -> int:
+    """The value of --seed, as torch's generators take it."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is no seed, expected an integer from 0 to 2^63 - 1")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m Miniproject_1", description="Denoise images with a network that saw only noisy ones.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -80,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--clean", action="store_true",
                       help="write clean_data.pkl, too, (noisy, clean) of the same crops, for others/bench.py; not for "
                            "`train`, which would swap them")
-    data.add_argument("--seed", metavar="S", type=int, default=0, help="default: 0")
+    data.add_argument("--seed", metavar="S", type=_seed, default=0, help="default: 0")
 
     train = command(_train, "train", "train a network on pairs of noisy images", TRAIN_HELP)
     train.add_argument("-d", "--data", metavar="DATA", type=Path,
@@ -90,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--epochs", metavar="N", type=int,
                        help=f"passes over the data; default: 10, or with few images as many as make {STEPS} steps")
     train.add_argument("--minutes", metavar="M", type=float, help="end within this time; default: no limit")
-    train.add_argument("--seed", metavar="S", type=int, default=0, help="default: 0")
+    train.add_argument("--seed", metavar="S", type=_seed, default=0, help="default: 0")
     train.add_argument("--from", metavar="FILE", type=Path, dest="start",
                        help="weights to start from; default: random ones")
     train.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("model.pth"),
@@ -127,7 +141,7 @@ def _train(arguments: argparse.Namespace) -> int:
         torch.default_generator.manual_seed(arguments.seed)
         model = Model()
     if arguments.start:
-        model.load_pretrained_model(arguments.start)
+        _load(model, arguments.start)
     try:
         model.train(noisy_a, noisy_b, epochs, validation=validation, seed=arguments.seed,
                     time_limit=None if arguments.minutes is None else 60 * arguments.minutes,
@@ -157,10 +171,18 @@ def _training_data(arguments: argparse.Namespace) -> tuple[Tensor, Tensor, tuple
     return *load_tensors(path), load_tensors(validation) if validation.exists() else None
 
 
+def _load(model: Model, path: Path | None) -> None:
+    """The weights in `path`, None for the pretrained ones; ValueError if they are not for three channels."""
+    model.load_pretrained_model(path)
+    if (channels := model.net.arguments["channels"]) != 3:
+        raise ValueError(f"{path} is for images of {channels} channels, expected 3, as the command line has them; "
+                         f"use it from Python, by Model.load_pretrained_model")
+
+
 def _denoise(arguments: argparse.Namespace) -> int:
     outputs = _outputs(arguments)
     model = Model()
-    model.load_pretrained_model(arguments.model)
+    _load(model, arguments.model)
     code = 0
     for output, source in outputs.items():
         try:
@@ -184,6 +206,8 @@ def _outputs(arguments: argparse.Namespace) -> dict[Path, Path]:
     """{output file: image} for all images asked for; ValueError if one could not be written, or overwrote another."""
     sources: list[tuple[Path, Path]] = []  # image, its name below the output folder
     out = arguments.output.resolve()
+    if out.is_file():
+        raise ValueError(f"{arguments.output} is a file, expected a folder for the results; choose another with -o")
     for given in arguments.images:
         if given.is_dir():
             earlier = given.resolve() in out.parents  # OUT lies in this folder and may hold results of earlier runs

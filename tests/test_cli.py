@@ -69,11 +69,15 @@ def test_help(capsys, command):
     assert all(f"Miniproject_1 {name}" in text for name in command)
 
 
-@pytest.mark.parametrize("command", [[], ["denoise", "x.png"], ["train", "--epochs", "ten"], ["grade"]])
-def test_usage_errors(command):
+@pytest.mark.parametrize("command, word", [
+    ([], "COMMAND"), (["denoise", "x.png"], "-o"), (["train", "--epochs", "ten"], "--epochs"), (["grade"], "grade"),
+    (["train", "--seed", str(2**63)], "--seed"), (["data", "--seed", "-1"], "--seed")])
+def test_usage_errors(capsys, command, word):
     with pytest.raises(SystemExit) as stopped:
         main(command)
     assert stopped.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and word in err
 
 
 # ---- data
@@ -104,6 +108,7 @@ def test_train_on_data_folder(tmp_path, data, capsys):
     assert run("train", "-d", data, "--epochs", 2, "-o", tmp_path / "model.pth") == 0
     out = capsys.readouterr().out
     assert out.count("per image") == 3 and "est." not in out  # epochs 0, 1 and 2, on val_data.pkl
+    assert "nan" not in out  # epoch 0 has no loss and no speed
     assert out.splitlines()[-1] == f"wrote {tmp_path / 'model.pth'}"
     model = Model()
     model.load_pretrained_model(tmp_path / "model.pth")
@@ -221,6 +226,8 @@ def test_train_refuses(tmp_path, data, capsys):
     assert_refused(capsys, ["train", "-d", data, "--epochs", 0, *output], "--epochs is 0")
     assert_refused(capsys, ["train", "-d", data, "--minutes", 0, *output], "--minutes is 0")
     assert_refused(capsys, ["train", "-d", data, "--from", data / "cut.pkl", *output], data / "cut.pkl")
+    Model(channels=1).save(tmp_path / "grey.pth")
+    assert_refused(capsys, ["train", "-d", data, "--from", tmp_path / "grey.pth", *output], "grey.pth is for", "1")
     assert_refused(capsys, ["train", "-d", tmp_path / "none", "-o", folder], folder)  # before the data is read
     assert not (tmp_path / "model.pth").exists()
 
@@ -300,15 +307,17 @@ def test_denoise_refuses_before_the_work(tmp_path, weights, capsys):
         (tmp_path / "image.png").rename(tmp_path / name)
     a, out = tmp_path / "a", tmp_path / "out"
     model = ["--model", weights]
+    Model(channels=1).save(tmp_path / "grey.pth")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert_refused(capsys, ["denoise", a / "x.png", tmp_path / "b/x.png", "-o", out, *model], a / "x.png", out)
     assert_refused(capsys, ["denoise", a, "-o", out, "--compare", *model], out / "y-compare.png")
     assert_refused(capsys, ["denoise", a, "-o", a, *model], "overwrite")
     assert_refused(capsys, ["denoise", a / "x.png", tmp_path / "b", "-o", tmp_path / "b/../b", *model], "x.png")
-    assert_refused(capsys, ["denoise", a / "x.png", "-o", tmp_path / "file", *model], tmp_path / "file")
+    assert_refused(capsys, ["denoise", a / "x.png", "-o", tmp_path / "file", *model], "expected a folder")
     assert_refused(capsys, ["denoise", tmp_path / "none.png", "-o", out, *model], tmp_path / "none.png")
     assert_refused(capsys, ["denoise", tmp_path / "empty", "-o", out, *model], tmp_path / "empty")
     assert_refused(capsys, ["denoise", tmp_path / "file", "-o", out, *model], out / "file")
     assert_refused(capsys, ["denoise", a / "x.png", "-o", out, "--model", tmp_path / "none"], tmp_path / "none")
     assert_refused(capsys, ["denoise", a / "x.png", "-o", out, "--model", a / "x.png"], a / "x.png")
+    assert_refused(capsys, ["denoise", a / "x.png", "-o", out, "--model", tmp_path / "grey.pth"], "grey.pth is for")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

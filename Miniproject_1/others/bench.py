@@ -374,7 +374,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m Miniproject_1.others.bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("settings", metavar="SETTING", nargs="*", default=["ours", "published"],
-                        help=f"of {', '.join(SETTINGS)}; default: ours published")
+                        help=f"of {'; '.join(SETTINGS)}. Default: ours published")
     parser.add_argument("-d", "--data", metavar="DIR", type=Path, default=Path("data"),
                         help="folder with train_data.pkl and val_data.pkl; default: data, made if missing")
     parser.add_argument("--validation", metavar="FILE", type=Path, help="default: val_data.pkl in DIR")
