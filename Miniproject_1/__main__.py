@@ -175,7 +175,7 @@ def _load(model: Model, path: Path | None) -> None:
     """The weights in `path`, None for the pretrained ones; ValueError if they are not for three channels."""
     model.load_pretrained_model(path)
     if (channels := model.net.arguments["channels"]) != 3:
-        raise ValueError(f"{path} is for images of {channels} channels, expected 3, as the command line has them; "
+        raise ValueError(f"{path or 'bestmodel.pth'} is for images of {channels} channels, the command line's are 3; "
                          f"use it from Python, by Model.load_pretrained_model")
 
 
