@@ -246,8 +246,8 @@ class Model:
             self.history.append({"epoch": epoch, "loss": loss, "psnr": value, "kind": kind, "pairs": pairs,
                                  "pairs_per_second": pairs / seconds, "seconds": elapsed})
             if progress:
-                print(f"{epoch:5} {loss:9.4f} {value:7.2f} {kind:9} {pairs / seconds:9.0f} {elapsed:7.0f} s "
-                      f"{elapsed / done - elapsed:7.0f} s".replace("nan", "  -"), flush=True)
+                row = f"{value:7.2f} {kind:9} {pairs / seconds:9.0f} {elapsed:7.0f} s {elapsed / done - elapsed:7.0f} s"
+                print(f"{epoch:5} {f'{loss:9.4f}' if pairs else '        -'} {row.replace('nan', '  -')}", flush=True)
 
         student = copy.deepcopy(self.net).requires_grad_(True)  # takes the steps; self.net averages its weights
         weights, average = list(student.parameters()), list(self.net.parameters())
