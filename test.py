@@ -8,7 +8,6 @@ error of all images ("pooled").
 Needs PyTorch only. Exit code: 0 all checks passed, 1 a check failed, 2 bad usage.
 """
 
-import argparse
 import ast
 import contextlib
 import importlib
@@ -28,6 +27,7 @@ from pathlib import Path
 import torch
 
 # The harness's own data helpers. `import_submission` forgets this package before it imports the one to grade.
+from Miniproject_1.others.arguments import Parser
 from Miniproject_1.others.pixelate import build, check_writable, load_tensors
 from Miniproject_1.others.results import processor, write_results
 
@@ -451,7 +451,7 @@ positive.__name__ = "positive integer"  # what argparse calls the type in its er
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Grade a submission: interface, predictions, pretrained weights, training from scratch.",
         epilog="example: python test.py -p Proj_123456_234567_345678 -d data --epochs 10")
     parser.add_argument("-p", type=Path, default=ROOT, dest="project", metavar="PROJECT_FOLDER",

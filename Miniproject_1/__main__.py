@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .model import BATCH, Model, tiles
 from .others import images
+from .others.arguments import Parser, random_seed
 from .others.pixelate import build, check_writable, image_files, load_tensors
 
 STEPS = 500  # of a training by default, about, or ten epochs if more: those of a handful of images would learn nothing
@@ -43,13 +44,6 @@ written with 8. EXIF data and colour profiles are not copied.
 """
 
 
-class Parser(argparse.ArgumentParser):
-    """Errors are one line, as everywhere else in the program."""
-
-    def error(self, message: str):
-        self.exit(2, f"error: {message}; `{self.prog} --help` explains\n")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 after `error: ...` on stderr, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
@@ -67,13 +61,6 @@ def main(argv: list[str] | None = None) -> int:
 def _error(error: Exception) -> int:
     print("error:", " ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
     return 2
-
-
-def _seed(text: str) -> int:
-    """The value of --seed, as torch's generators take it."""
-    if not text.isdecimal() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is no seed, expected an integer from 0 to 2^63 - 1")
-    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--clean", action="store_true",
                       help="write clean_data.pkl, too, (noisy, clean) of the same crops, for others/bench.py; not for "
                            "`train`, which would swap them")
-    data.add_argument("--seed", metavar="S", type=_seed, default=0, help="default: 0")
+    data.add_argument("--seed", metavar="S", type=random_seed, default=0, help="default: 0")
 
     train = command(_train, "train", "train a network on pairs of noisy images", TRAIN_HELP)
     train.add_argument("-d", "--data", metavar="DATA", type=Path,
@@ -104,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--epochs", metavar="N", type=int,
                        help=f"passes over the data; default: 10, or with few images as many as make {STEPS} steps")
     train.add_argument("--minutes", metavar="M", type=float, help="end within this time; default: no limit")
-    train.add_argument("--seed", metavar="S", type=_seed, default=0, help="default: 0")
+    train.add_argument("--seed", metavar="S", type=random_seed, default=0, help="default: 0")
     train.add_argument("--from", metavar="FILE", type=Path, dest="start",
                        help="weights to start from; default: random ones")
     train.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("model.pth"),

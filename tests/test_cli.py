@@ -11,6 +11,7 @@ import torch
 
 from Miniproject_1 import Model, model
 from Miniproject_1.__main__ import main
+from Miniproject_1.others import bench, figures, picture, robustness
 from Miniproject_1.others.images import read, write
 from Miniproject_1.others.pixelate import load_tensors, save_tensors
 
@@ -69,12 +70,15 @@ def test_help(capsys, command):
     assert all(f"Miniproject_1 {name}" in text for name in command)
 
 
-@pytest.mark.parametrize("command, word", [
-    ([], "COMMAND"), (["denoise", "x.png"], "-o"), (["train", "--epochs", "ten"], "--epochs"), (["grade"], "grade"),
-    (["train", "--seed", str(2**63)], "--seed"), (["data", "--seed", "-1"], "--seed")])
-def test_usage_errors(capsys, command, word):
+@pytest.mark.parametrize("run, command, word", [
+    (main, [], "COMMAND"), (main, ["denoise", "x.png"], "-o"), (main, ["train", "--epochs", "ten"], "--epochs"),
+    (main, ["grade"], "grade"), (main, ["train", "--seed", str(2**63)], "--seed"),
+    (main, ["data", "--seed", "-1"], "--seed"), (bench.main, ["--seeds", "1", "x"], "--seeds"),
+    (picture.main, ["--seed", "-1"], "--seed"), (robustness.main, ["--seed", "1.5"], "--seed"),
+    (figures.main, ["--pictures"], "--pictures")])
+def test_usage_errors(capsys, run, command, word):
     with pytest.raises(SystemExit) as stopped:
-        main(command)
+        run(command)
     assert stopped.value.code == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and word in err

@@ -200,6 +200,8 @@ def test_bad_usage(tmp_path, data, harness, capsys):
         assert stdout == "" and stderr.startswith("error: ") and reason in stderr and stderr.count("\n") == 1
     with pytest.raises(SystemExit, match="2"):
         harness.main(["--epochs", "0"])
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("error: ") and "--epochs" in stderr and stderr.count("\n") == 1
 
 
 def test_built_in_data(tmp_path, data, harness, monkeypatch):

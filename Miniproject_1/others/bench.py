@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .. import model as core
 from ..model import Model, has_bf16, psnr
+from .arguments import Parser, random_seed
 from .baseline import PublishedModel
 from .pixelate import build, check_writable, load_tensors
 from .results import append_results
@@ -41,6 +42,13 @@ LEVELS = (25.11, 25.40)  # dB, without self-ensemble: about the published networ
 def mse_loss(denoised: Tensor, source: Tensor, target: Tensor) -> Tensor:
     """The mean squared error, which the noisiest images rule."""
     return F.mse_loss(denoised, target)
+
+
+def chroma_loss(denoised: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """Our loss with five times the squared error of colour, the differences to the mean of the channels: most noise is
+    of brightness, so the colours, which show the same edges, tell more."""
+    denoised, target = (image.mean(1, keepdim=True).lerp(image, math.sqrt(5)) for image in (denoised, target))
+    return noise2noise_loss(denoised, source, target)
 
 
 class Adam:
@@ -171,7 +179,7 @@ def twice(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Ten
     return torch.cat((a, a)), torch.cat((b, b))
 
 
-augment = core.augment  # the original, while a setting replaces it
+augment, noise2noise_loss = core.augment, core.noise2noise_loss  # the originals, while a setting replaces them
 
 
 @dataclass(frozen=True)
@@ -209,6 +217,7 @@ SETTINGS = {
     "weight power 0.5": Setting(replaced={"WEIGHT_POWER": 0.5}),
     "weight power 1": Setting(replaced={"WEIGHT_POWER": 1.0}),
     "MSE loss": Setting(replaced={"noise2noise_loss": mse_loss}),
+    "chroma weight 5": Setting(replaced={"noise2noise_loss": chroma_loss}),
     "Adam": Setting(replaced={"Muon": Adam, "RATE": 2e-3}),
     "SGD": Setting(replaced={"Muon": Nesterov, "RATE": 1e-2}),
     "half rate": Setting(replaced={"RATE": core.RATE / 2}),
@@ -227,6 +236,7 @@ SETTINGS = {
     "channels": Setting(replaced={"augment": channels}),
     "brightness": Setting(replaced={"augment": brightness}),
     "clean targets": Setting(replaced={"augment": fixed}, clean=True),
+    "clean targets, chroma weight 5": Setting(replaced={"augment": fixed, "noise2noise_loss": chroma_loss}, clean=True),
 }
 
 
@@ -371,8 +381,8 @@ def seconds_to(level: float, history: list[dict]) -> float | None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the bench; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m Miniproject_1.others.bench", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="python -m Miniproject_1.others.bench", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("settings", metavar="SETTING", nargs="*", default=["ours", "published"],
                         help=f"of {'; '.join(SETTINGS)}. Default: ours published")
     parser.add_argument("-d", "--data", metavar="DIR", type=Path, default=Path("data"),
@@ -381,7 +391,7 @@ def main(argv: list[str] | None = None) -> int:
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--minutes", metavar="M", type=float, help="of each training; 0: only throughput; default: 5")
     budget.add_argument("--epochs", metavar="E", type=int, help="train each for as many epochs instead, without limit")
-    parser.add_argument("--seeds", metavar="S", type=int, nargs="+", default=[0],
+    parser.add_argument("--seeds", metavar="S", type=random_seed, nargs="+", default=[0],
                         help="a training of each setting for each of these seeds; default: 0")
     parser.add_argument("--from", metavar="FILE", type=Path, dest="start",
                         help="start each training from these weights")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .. import model
 from . import baseline, pixelate
+from .arguments import Parser
 from .pixelate import check_writable, replacing
 
 COMMANDS = {
@@ -210,8 +211,8 @@ def draw(grade: dict, bench: list[dict], path: Path) -> None:
 # ---------------------------------------------------------------------------------------------- the command
 def main(argv: list[str] | None = None) -> int:
     """Write figure and numbers; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m Miniproject_1.others.figures", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="python -m Miniproject_1.others.figures", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", metavar="DIR", type=Path, default=Path("report/results"),
                         help="folder with the files that it reads; default: report/results")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("report"),

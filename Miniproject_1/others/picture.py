@@ -3,7 +3,6 @@
 Rows from top to bottom: noisy, denoised, clean; a column per photo of a folder, or generated scene; pixels enlarged.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..model import Model, psnr
+from .arguments import Parser, random_seed
 from .images import check_suffix, write
 from .pixelate import centre, check_writable, image_files, noisy_clean, photo_pairs, scene_pairs
 
@@ -30,10 +30,10 @@ def grid(rows: list[Tensor]) -> Tensor:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m Miniproject_1.others.picture", description=__doc__.split("\n")[2])
+    parser = Parser(prog="python -m Miniproject_1.others.picture", description=__doc__.split("\n")[2])
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="an image file, such as .png")
     parser.add_argument("--photos", metavar="DIR", type=Path, help="folder of photos; default: generated scenes")
-    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of noise and scenes; default: 0")
+    parser.add_argument("--seed", metavar="S", type=random_seed, default=0, help="of noise and scenes; default: 0")
     arguments = parser.parse_args(argv)
     try:
         check_suffix(arguments.output)

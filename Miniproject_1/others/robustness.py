@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..model import Model, psnr
+from .arguments import Parser, random_seed
 from .pixelate import cell_mean, centre, check_writable, image_files, open_photo, pixelate, readable, split_files
 from .results import write_results
 
@@ -58,12 +59,12 @@ def each_psnr(images: Tensor, clean: Tensor) -> Tensor:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure all cases; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m Miniproject_1.others.robustness", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="python -m Miniproject_1.others.robustness", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", metavar="DIR", type=Path, required=True,
                         help="folder of photos, of which those are taken that `data --photos` holds out of training")
     parser.add_argument("--model", metavar="FILE", type=Path, help="weights; default: bestmodel.pth")
-    parser.add_argument("--seed", metavar="S", type=int, default=0, help="as given to `data`; default: 0")
+    parser.add_argument("--seed", metavar="S", type=random_seed, default=0, help="as given to `data`; default: 0")
     parser.add_argument("--results", metavar="FILE", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args(argv)
     try:
