@@ -167,7 +167,7 @@ def test_paired_small_images_set_the_size_of_tiles(tmp_path):
 def test_paired_grey_and_alpha(tmp_path):
     a, b = folders(tmp_path)
     write(random_image(1, 32, 32), a / "x.png")
-    write(random_image(4, 32, 32), b / "x.png")
+    write(random_image(2, 32, 32), b / "x.png")
     noisy_a, noisy_b = paired(a, b)
     assert noisy_a.shape == noisy_b.shape == (1, 3, 32, 32)
     assert torch.equal(noisy_a[0, 0], noisy_a[0, 2])
@@ -175,7 +175,10 @@ def test_paired_grey_and_alpha(tmp_path):
 
 def test_paired_names_what_does_not_fit(tmp_path):
     a, b = folders(tmp_path, (32, 32), (32, 40), sizes_b=((32, 32), (32, 41)))
-    with pytest.raises(ValueError, match=r"differ in size.*1.png \(40 x 32 and 41 x 32\)"):
+    with pytest.raises(ValueError, match=r"differ in size.*: 1.png \(40 x 32 colour and 41 x 32 colour\); crop"):
+        paired(a, b)
+    write(random_image(1, 32, 40), b / "1.png")
+    with pytest.raises(ValueError, match=r": 1.png \(40 x 32 colour and 40 x 32 grey\)"):
         paired(a, b)
     for number in range(7):
         write(random_image(3, 32, 32), b / f"alone{number}.png")

@@ -109,7 +109,7 @@ def paired(folder_a: str | os.PathLike, folder_b: str | os.PathLike) -> tuple[Te
 
     Returns (noisy_a, noisy_b), each N x 3 x T x T with values 0-255: the images cut into tiles of T = 64 pixels,
     or of the shortest side of all images if that is less. Grey is repeated to three channels, alpha is dropped.
-    ValueError if a file has no partner, the images of a pair differ in size or one is smaller than 16 pixels.
+    ValueError if a file has no partner, a pair differs in size or colour, or an image is smaller than 16 pixels.
     """
     folders = [Path(folder_a), Path(folder_b)]
     names_a, names_b = ({file.relative_to(folder) for file in image_files(folder)} for folder in folders)
@@ -119,12 +119,14 @@ def paired(folder_a: str | os.PathLike, folder_b: str | os.PathLike) -> tuple[Te
 
     names, pairs, unequal = sorted(names_a), [], []
     for name in names:
-        a, b = (split_alpha(read(folder / name))[0] for folder in folders)
-        if a.shape != b.shape:
-            unequal.append(f"{name} ({_size(a)} and {_size(b)})")
-        pairs.append((a, b))
+        copies = [read(folder / name) for folder in folders]
+        kinds = [_kind(image) for image in copies]
+        if kinds[0] != kinds[1]:
+            unequal.append(f"{name} ({' and '.join(kinds)})")
+        pairs.append(tuple(split_alpha(image)[0] for image in copies))
     if unequal:
-        raise ValueError(f"the two images of a pair differ in size (width x height): {_some(unequal)}")
+        raise ValueError(f"the two images of a pair differ in size (width x height) or colour: {_some(unequal)}; crop "
+                         f"or convert them alike")
     side, name = min((min(a.shape[1:]), name) for (a, _), name in zip(pairs, names, strict=True))
     if side < SMALLEST:
         raise ValueError(f"{folders[0] / name} has a side of {side} pixels, training needs {SMALLEST}")
@@ -134,8 +136,8 @@ def paired(folder_a: str | os.PathLike, folder_b: str | os.PathLike) -> tuple[Te
     return noisy_a, noisy_b
 
 
-def _size(image: Tensor) -> str:
-    return f"{image.shape[2]} x {image.shape[1]}"
+def _kind(image: Tensor) -> str:
+    return f"{image.shape[2]} x {image.shape[1]} {'grey' if len(image) < 3 else 'colour'}"
 
 
 def _some(names: list) -> str:
