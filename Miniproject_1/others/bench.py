@@ -410,7 +410,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         unknown = [name for name in arguments.settings if name not in SETTINGS]
         if unknown:
-            raise ValueError(f"no setting {', '.join(unknown)}; expected some of {', '.join(SETTINGS)}")
+            raise ValueError(f"no setting {'; '.join(unknown)}, expected some of: {'; '.join(SETTINGS)}")
         minutes = 5 if arguments.minutes is None else arguments.minutes
         if not minutes >= 0 or (arguments.epochs is not None and arguments.epochs < 1):
             raise ValueError("expected --minutes of at least 0 or --epochs of at least 1")
