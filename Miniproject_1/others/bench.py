@@ -237,6 +237,11 @@ SETTINGS = {
     "brightness": Setting(replaced={"augment": brightness}),
     "clean targets": Setting(replaced={"augment": fixed}, clean=True),
     "clean targets, chroma weight 5": Setting(replaced={"augment": fixed, "noise2noise_loss": chroma_loss}, clean=True),
+    # As many images in a step; the second takes twice the --epochs of the first for as many passes through the network.
+    "both directions, batch 64, chroma weight 5": Setting(
+        replaced={"augment": both, "noise2noise_loss": chroma_loss}, passes=2),
+    "clean targets, batch 64, chroma weight 5": Setting(
+        replaced={"augment": fixed, "noise2noise_loss": chroma_loss, "BATCH": 2 * core.BATCH}, clean=True),
 }
 
 
