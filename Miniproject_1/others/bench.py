@@ -190,7 +190,7 @@ class Setting:
     network: dict = field(default_factory=dict)
     replaced: dict = field(default_factory=dict)
     published: bool = False
-    clean: bool = False  # trained on clean_data.pkl instead of train_data.pkl
+    clean: float = 0  # instead of an epoch of train_data.pkl so many of clean_data.pkl, which has twice the sources
     passes: int = 1  # through the network for a pair
 
     @contextmanager
@@ -235,13 +235,13 @@ SETTINGS = {
     "pixel swap": Setting(replaced={"augment": pixel_swap}),
     "channels": Setting(replaced={"augment": channels}),
     "brightness": Setting(replaced={"augment": brightness}),
-    "clean targets": Setting(replaced={"augment": fixed}, clean=True),
-    "clean targets, chroma weight 5": Setting(replaced={"augment": fixed, "noise2noise_loss": chroma_loss}, clean=True),
-    # As many images in a step; the second takes twice the --epochs of the first for as many passes through the network.
+    "clean targets": Setting(replaced={"augment": fixed}, clean=0.5),
+    "clean targets, chroma weight 5": Setting(replaced={"augment": fixed, "noise2noise_loss": chroma_loss}, clean=0.5),
+    # With clean targets as many images in a step and, for the same --epochs, as many passes through the network.
     "both directions, batch 64, chroma weight 5": Setting(
         replaced={"augment": both, "noise2noise_loss": chroma_loss}, passes=2),
     "clean targets, batch 64, chroma weight 5": Setting(
-        replaced={"augment": fixed, "noise2noise_loss": chroma_loss, "BATCH": 2 * core.BATCH}, clean=True),
+        replaced={"augment": fixed, "noise2noise_loss": chroma_loss, "BATCH": 2 * core.BATCH}, clean=1),
 }
 
 
@@ -309,7 +309,7 @@ def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[T
     epochs, seconds = budget.get("epochs", ENDLESS), 60 * budget["minutes"] if "minutes" in budget else None
     if SETTINGS[name].clean:
         a, b = load_tensors(data / "clean_data.pkl")  # the same noisy images, as 2 N pairs with clean ones
-        epochs //= 2
+        epochs = int(epochs * SETTINGS[name].clean)
     with SETTINGS[name].model(seed) as model:
         if start:
             model.load_pretrained_model(start)
@@ -420,7 +420,7 @@ def main(argv: list[str] | None = None) -> int:
         if not minutes >= 0 or (arguments.epochs is not None and arguments.epochs < 1):
             raise ValueError("expected --minutes of at least 0 or --epochs of at least 1")
         clean = any(SETTINGS[name].clean for name in arguments.settings)
-        if clean and arguments.epochs is not None and arguments.epochs % 2:
+        if any((arguments.epochs or 0) * SETTINGS[name].clean % 1 for name in arguments.settings):
             raise ValueError(f"--epochs is {arguments.epochs}, expected an even number: clean_data.pkl is twice as "
                              "long as train_data.pkl")
         if arguments.start:
