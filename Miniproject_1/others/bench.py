@@ -190,7 +190,7 @@ class Setting:
     network: dict = field(default_factory=dict)
     replaced: dict = field(default_factory=dict)
     published: bool = False
-    clean: float = 0  # instead of an epoch of train_data.pkl so many of clean_data.pkl, which has twice the sources
+    clean: float = 0  # epochs of clean_data.pkl, with twice the sources, for one of train_data.pkl; 0: the latter
     passes: int = 1  # through the network for a pair
 
     @contextmanager
