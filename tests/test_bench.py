@@ -11,6 +11,7 @@ from Miniproject_1.others import bench
 from Miniproject_1.others.pixelate import build
 
 TINY = {"widths": (8, 16), "blocks": 1}
+DEEPER = "two views, half rate, chroma weight 5, 3 blocks"
 
 
 @pytest.fixture(scope="module")
@@ -103,20 +104,28 @@ def test_two_views_have_the_gradient_of_the_mean_over_all():
         assert torch.equal(net(image), model.UNet.forward(net, image))
 
 
-def test_training_goes_on_from_weights(data, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["ours", DEEPER])
+def test_training_goes_on_from_weights(name, data, tmp_path, capsys):
+    """... also of a network with fewer blocks, whose output the new ones do not change."""
     with bench.SETTINGS["ours"].model(seed=7) as start:
         start.net.tail.weight.fill_(0.1)  # new weights are the identity
         start.save(tmp_path / "start.pth")
     validation = bench.load_tensors(data / "val_data.pkl")
     reached = bench.psnr(start.predict(validation[0], self_ensemble=False), validation[1])
     assert abs(reached - bench.psnr(*validation)) > 0.01
-    arguments = ["-d", str(data), "--epochs", "2", "--no-throughput", "--from", str(tmp_path / "start.pth")]
-    assert bench.main(["ours", *arguments, "--results", str(tmp_path / "results.jsonl")]) == 0
+    arguments = ["-d", str(data), "--epochs", "2", "--no-throughput", "--weights", str(tmp_path / "weights")]
+    results = ["--results", str(tmp_path / "results.jsonl")]
+    assert bench.main([name, *arguments, *results, "--from", str(tmp_path / "start.pth")]) == 0
     (row,) = rows(tmp_path / "results.jsonl")
     assert row["from"] == str(tmp_path / "start.pth") and row["history"][0]["psnr"] == pytest.approx(reached)
-    assert f"| ours from {tmp_path / 'start.pth'} | 2 epochs |" in capsys.readouterr().out
-    assert bench.main(["published", *arguments]) == 2
-    assert "another network than published" in capsys.readouterr().err
+    assert f"| {name} from {tmp_path / 'start.pth'} | 2 epochs |" in capsys.readouterr().out
+    trained = Model()
+    trained.load_pretrained_model(tmp_path / f"weights/{name}-0.pth")
+    assert bench.psnr(trained.predict(validation[0]), validation[1]) == pytest.approx(row["psnr"])
+    assert trained.net.arguments["blocks"] == (3 if name == DEEPER else 1)
+    for other in ("published", "wide") if name == "ours" else ("published", "ours"):
+        assert bench.main([other, *arguments, "--from", str(tmp_path / f"weights/{name}-0.pth")]) == 2
+        assert f"another network than {other}" in capsys.readouterr().err
 
 
 def test_a_table_of_other_rows_is_refused(tmp_path, capsys):

@@ -231,6 +231,8 @@ SETTINGS = {
     "no EMA": Setting(replaced={"EMA": 0.0}),
     "both directions": Setting(replaced={"augment": both, "BATCH": core.BATCH // 2}, passes=2),
     "two views, half rate": Setting(replaced={"UNet": TwoViewsUNet, "augment": twice, "RATE": core.RATE / 2}, passes=2),
+    "two views, half rate, chroma weight 5, 3 blocks": Setting({"blocks": 3}, {
+        "UNet": TwoViewsUNet, "augment": twice, "RATE": core.RATE / 2, "noise2noise_loss": chroma_loss}, passes=2),
     "swap only": Setting(replaced={"augment": swap_only}),
     "pixel swap": Setting(replaced={"augment": pixel_swap}),
     "channels": Setting(replaced={"augment": channels}),
@@ -302,9 +304,10 @@ def throughput(names: list[str], a: Tensor, b: Tensor, validation: tuple[Tensor,
 
 
 def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[Tensor, Tensor],
-             start: Path | None = None) -> tuple[dict, Model | PublishedModel]:
-    """Train a setting within `budget`, {"minutes": M} or {"epochs": E}, from new weights or those in `start`; its
-    results, PSNR as `predict` gives it, and the model."""
+             start: Path | None = None, weights: Path | None = None) -> dict:
+    """Train a setting within `budget`, {"minutes": M} or {"epochs": E}, from new weights or those in `start`, whose
+    network may have fewer blocks: the others start as the identity. Its results, PSNR as `predict` gives it; the file
+    `weights` gets our network's, after each epoch and at the end."""
     a, b = load_tensors(data / "train_data.pkl")
     epochs, seconds = budget.get("epochs", ENDLESS), 60 * budget["minutes"] if "minutes" in budget else None
     if SETTINGS[name].clean:
@@ -312,15 +315,18 @@ def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[T
         epochs = int(epochs * SETTINGS[name].clean)
     with SETTINGS[name].model(seed) as model:
         if start:
-            model.load_pretrained_model(start)
-        model.train(a, b, epochs, validation=validation, time_limit=seconds, seed=seed)
+            begun = Model()
+            begun.load_pretrained_model(start)
+            model.net.load_state_dict(begun.net.state_dict(), strict=False)
+        checkpoint = {} if SETTINGS[name].published else {"checkpoint": weights}
+        model.train(a, b, epochs, validation=validation, time_limit=seconds, seed=seed, **checkpoint)
     seen = sum(row["pairs"] for row in model.history)
     denoised = model.predict(validation[0])
     return {"kind": "training", "setting": name, "seed": seed, **budget, **({"from": str(start)} if start else {}),
             "pairs": len(a), "pairs_seen": seen, "parameters": sum(weight.numel() for weight in model.net.parameters()),
             "seconds": model.history[-1]["seconds"], "validation_images": len(denoised),
             "psnr": psnr(denoised, validation[1]), "psnr_pooled": pooled(denoised, validation[1]),
-            "history": model.history}, model
+            "history": model.history}
 
 
 # ---------------------------------------------------------------------------------------------- the command
@@ -399,7 +405,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", metavar="S", type=random_seed, nargs="+", default=[0],
                         help="a training of each setting for each of these seeds; default: 0")
     parser.add_argument("--from", metavar="FILE", type=Path, dest="start",
-                        help="start each training from these weights")
+                        help="start each training from these weights, of the same network or one of fewer blocks")
     parser.add_argument("--no-throughput", action="store_true", help="only train")
     parser.add_argument("--weights", metavar="DIR", type=Path, help="keep our network's, as SETTING-SEED.pth")
     parser.add_argument("--results", metavar="FILE", type=Path, help="append the figures, a line of JSON each")
@@ -428,8 +434,9 @@ def main(argv: list[str] | None = None) -> int:
             start.load_pretrained_model(arguments.start)
             for name in arguments.settings:
                 with SETTINGS[name].model() as model:
-                    if getattr(model.net, "arguments", None) != start.net.arguments:
-                        raise ValueError(f"{arguments.start} holds another network than {name} has")
+                    network = getattr(model.net, "arguments", {"blocks": 0})
+                if {**start.net.arguments, "blocks": max(network["blocks"], start.net.arguments["blocks"])} != network:
+                    raise ValueError(f"{arguments.start} holds another network than {name} has")
         if arguments.results:
             check_writable(arguments.results)
         if arguments.weights:
@@ -466,10 +473,8 @@ def main(argv: list[str] | None = None) -> int:
         for name in arguments.settings:
             amount = " ".join(f"{value:g} {unit}" for unit, value in limit.items())
             print(f"\n{name}, seed {seed}, {amount}", flush=True)
-            row, model = training(name, limit, seed, arguments.data, validation, arguments.start)
-            keep(row)
-            if arguments.weights and isinstance(model, Model):
-                model.save(arguments.weights / f"{name}-{seed}.pth")
+            weights = arguments.weights / f"{name}-{seed}.pth" if arguments.weights else None
+            keep(training(name, limit, seed, arguments.data, validation, arguments.start, weights))
             print(f"{name}: {rows[-1]['psnr']:.3f} dB per image, {rows[-1]['psnr_pooled']:.3f} pooled", flush=True)
     if arguments.epochs or minutes:
         print(f"\n{table(rows)}")
