@@ -108,7 +108,8 @@ def test_two_views_have_the_gradient_of_the_mean_over_all():
 def test_training_goes_on_from_weights(name, data, tmp_path, capsys):
     """... also of a network with fewer blocks, whose output the new ones do not change."""
     with bench.SETTINGS["ours"].model(seed=7) as start:
-        start.net.tail.weight.fill_(0.1)  # new weights are the identity
+        for weight in start.net.parameters():  # new weights are the identity
+            weight.add_(0.05)
         start.save(tmp_path / "start.pth")
     validation = bench.load_tensors(data / "val_data.pkl")
     reached = bench.psnr(start.predict(validation[0], self_ensemble=False), validation[1])
@@ -126,6 +127,16 @@ def test_training_goes_on_from_weights(name, data, tmp_path, capsys):
     for other in ("published", "wide") if name == "ours" else ("published", "ours"):
         assert bench.main([other, *arguments, "--from", str(tmp_path / f"weights/{name}-0.pth")]) == 2
         assert f"another network than {other}" in capsys.readouterr().err
+    assert bench.main([name, *arguments, "--from", str(tmp_path / f"weights/{name}-0.pth")]) == 2
+    assert "would be overwritten" in capsys.readouterr().err
+
+
+def test_weights_are_kept_after_each_epoch(data, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(Model, "save", lambda self, path: saved.append((path, len(self.history))))
+    arguments = ["-d", str(data), "--epochs", "2", "--no-throughput", "--weights", str(tmp_path)]
+    assert bench.main(["ours", *arguments]) == 0
+    assert saved == [(tmp_path / "ours-0.pth", count) for count in (2, 3, 3)]  # rows of the history: epochs 0, 1, 2
 
 
 def test_a_table_of_other_rows_is_refused(tmp_path, capsys):

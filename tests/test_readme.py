@@ -34,6 +34,15 @@ def psnrs(content):
             yield from psnrs(value)
 
 
+def test_speeds():
+    names = {"ours": "ours", "published": "published network", "3 blocks": "with 3 blocks"}
+    keys = ("images_per_second", "images_per_second_self_ensemble")
+    expected = [[f"{names[row['setting']]}, {row['date'][:10]}",
+                 f"{row['pairs_per_second']:.0f}", f"{row['share']:.0%}",
+                 *(f"{row[key]:,.0f}" if key in row else "" for key in keys)] for row in rows("speed.jsonl")]
+    assert [row for row in tables() if row[0] in {row[0] for row in expected}] == expected
+
+
 @pytest.mark.parametrize("name", ["grade.json", "bench.jsonl", "pretrained.json"])
 def test_results(name):
     shown = [cell for row in tables() if row[-1] == name for cell in row[1:-1] if cell]

@@ -303,11 +303,22 @@ def throughput(names: list[str], a: Tensor, b: Tensor, validation: tuple[Tensor,
             for name, row in rows.items()]
 
 
+def begin(model: Model | PublishedModel, start: Path, name: str) -> None:
+    """Give the model the weights in `start`, of a network that may have fewer blocks: its others stay the identity,
+    as which they begin. ValueError if `start` holds another network than setting `name`, of the model, has."""
+    begun = Model()
+    begun.load_pretrained_model(start)
+    network, blocks = getattr(model.net, "arguments", {"blocks": 0}), begun.net.arguments["blocks"]
+    if begun.net.arguments | {"blocks": max(blocks, network["blocks"])} != network:
+        raise ValueError(f"{start} holds another network than {name} has")
+    model.net.load_state_dict(begun.net.state_dict(), strict=False)
+
+
 def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[Tensor, Tensor],
              start: Path | None = None, weights: Path | None = None) -> dict:
-    """Train a setting within `budget`, {"minutes": M} or {"epochs": E}, from new weights or those in `start`, whose
-    network may have fewer blocks: the others start as the identity. Its results, PSNR as `predict` gives it; the file
-    `weights` gets our network's, after each epoch and at the end."""
+    """Train a setting within `budget`, {"minutes": M} or {"epochs": E}, from new weights or those in `start`
+    (`begin`); its results, PSNR as `predict` gives it. The file `weights` gets our network's, after each epoch and at
+    the end."""
     a, b = load_tensors(data / "train_data.pkl")
     epochs, seconds = budget.get("epochs", ENDLESS), 60 * budget["minutes"] if "minutes" in budget else None
     if SETTINGS[name].clean:
@@ -315,11 +326,12 @@ def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[T
         epochs = int(epochs * SETTINGS[name].clean)
     with SETTINGS[name].model(seed) as model:
         if start:
-            begun = Model()
-            begun.load_pretrained_model(start)
-            model.net.load_state_dict(begun.net.state_dict(), strict=False)
-        checkpoint = {} if SETTINGS[name].published else {"checkpoint": weights}
+            begin(model, start, name)
+        kept = weights and isinstance(model, Model)
+        checkpoint = {"checkpoint": weights} if kept else {}
         model.train(a, b, epochs, validation=validation, time_limit=seconds, seed=seed, **checkpoint)
+        if kept:
+            model.save(weights)  # also where the loss diverged
     seen = sum(row["pairs"] for row in model.history)
     denoised = model.predict(validation[0])
     return {"kind": "training", "setting": name, "seed": seed, **budget, **({"from": str(start)} if start else {}),
@@ -407,7 +419,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--from", metavar="FILE", type=Path, dest="start",
                         help="start each training from these weights, of the same network or one of fewer blocks")
     parser.add_argument("--no-throughput", action="store_true", help="only train")
-    parser.add_argument("--weights", metavar="DIR", type=Path, help="keep our network's, as SETTING-SEED.pth")
+    parser.add_argument("--weights", metavar="DIR", type=Path,
+                        help="keep our network's, after each epoch, as SETTING-SEED.pth")
     parser.add_argument("--results", metavar="FILE", type=Path, help="append the figures, a line of JSON each")
     parser.add_argument("--table", metavar="FILE", type=Path, help="only print what this results file holds")
     arguments = parser.parse_args(argv)
@@ -430,13 +443,13 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(f"--epochs is {arguments.epochs}, expected an even number: clean_data.pkl is twice as "
                              "long as train_data.pkl")
         if arguments.start:
-            start = Model()
-            start.load_pretrained_model(arguments.start)
             for name in arguments.settings:
                 with SETTINGS[name].model() as model:
-                    network = getattr(model.net, "arguments", {"blocks": 0})
-                if {**start.net.arguments, "blocks": max(network["blocks"], start.net.arguments["blocks"])} != network:
-                    raise ValueError(f"{arguments.start} holds another network than {name} has")
+                    begin(model, arguments.start, name)
+            if arguments.weights and arguments.start.resolve() in [
+                    (arguments.weights / f"{name}-{seed}.pth").resolve()
+                    for name in arguments.settings for seed in arguments.seeds]:
+                raise ValueError(f"--from {arguments.start} would be overwritten; choose another folder for --weights")
         if arguments.results:
             check_writable(arguments.results)
         if arguments.weights:
