@@ -304,8 +304,8 @@ def throughput(names: list[str], a: Tensor, b: Tensor, validation: tuple[Tensor,
 
 
 def begin(model: Model | PublishedModel, start: Path, name: str) -> None:
-    """Give the model the weights in `start`, of a network that may have fewer blocks: its others stay the identity,
-    as which they begin. ValueError if `start` holds another network than setting `name`, of the model, has."""
+    """Give the new model of setting `name` the weights in `start`. Their network may have fewer blocks: the other ones
+    stay as they are, the identity. ValueError if it differs in anything else."""
     begun = Model()
     begun.load_pretrained_model(start)
     network, blocks = getattr(model.net, "arguments", {"blocks": 0}), begun.net.arguments["blocks"]
