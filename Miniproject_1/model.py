@@ -223,8 +223,8 @@ class Model:
             error = ValueError if type(num_epochs) is int else TypeError
             raise error(f"num_epochs is {num_epochs!r}, expected an integer of 0 or more")
         limit = {"course": COURSE_LIMIT[self.device.type], None: math.inf}.get(time_limit, time_limit)  # seconds
-        if not limit > 0:
-            raise ValueError(f"time_limit is {time_limit!r}, expected seconds above 0, or None for no limit")
+        if isinstance(limit, str) or not limit > 0:
+            raise ValueError(f"time_limit is {time_limit!r}, expected seconds above 0, 'course', or None for no limit")
         if checkpoint is not None and not os.access(Path(checkpoint).parent, os.W_OK):
             raise OSError(f"checkpoint {checkpoint} cannot be written: its folder is missing or read-only")
         dtype = torch.uint8 if noisy_a.dtype == noisy_b.dtype == torch.uint8 else torch.float32

@@ -595,7 +595,7 @@ def test_bad_epochs_are_refused(epochs, error):
         small_model().train(GOOD, GOOD, epochs)
 
 
-@pytest.mark.parametrize("limit", [0, -5, math.nan])
+@pytest.mark.parametrize("limit", [0, -5, math.nan, "none"])
 def test_bad_time_limits_are_refused(limit):
     with pytest.raises(ValueError, match="time_limit is"):
         small_model().train(GOOD, GOOD, 1, time_limit=limit)

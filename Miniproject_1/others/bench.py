@@ -409,7 +409,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("settings", metavar="SETTING", nargs="*", default=["ours", "published"],
                         help=f"of {'; '.join(SETTINGS)}. Default: ours published")
     parser.add_argument("-d", "--data", metavar="DIR", type=Path, default=Path("data"),
-                        help="folder with train_data.pkl and val_data.pkl; default: data, made if missing")
+                        help="folder with train_data.pkl and val_data.pkl; default: data, made of generated scenes if "
+                             "missing")
     parser.add_argument("--validation", metavar="FILE", type=Path, help="default: val_data.pkl in DIR")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--minutes", metavar="M", type=float, help="of each training; 0: only throughput; default: 5")
@@ -420,7 +421,8 @@ def main(argv: list[str] | None = None) -> int:
                         help="start each training from these weights, of the same network or one of fewer blocks")
     parser.add_argument("--no-throughput", action="store_true", help="only train")
     parser.add_argument("--weights", metavar="DIR", type=Path,
-                        help="keep our network's, after each epoch, as SETTING-SEED.pth")
+                        help="keep our network's, after each epoch, as SETTING-SEED.pth; those of GELU and 2 x 2 input "
+                             "are for --from only")
     parser.add_argument("--results", metavar="FILE", type=Path, help="append the figures, a line of JSON each")
     parser.add_argument("--table", metavar="FILE", type=Path, help="only print what this results file holds")
     arguments = parser.parse_args(argv)
@@ -455,13 +457,17 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.weights:
             check_writable(arguments.weights / "ours-0.pth")
         if not arguments.data.exists():
+            if arguments.data != Path("data"):
+                raise ValueError(f"{arguments.data}: no such folder; make it with "
+                                 f"`python -m Miniproject_1 data -o {arguments.data}`")
             build(arguments.data, clean=clean)
         a, b = load_tensors(arguments.data / "train_data.pkl")
         validation_file = arguments.validation or arguments.data / "val_data.pkl"
         validation = load_tensors(validation_file)
-        if clean and not torch.equal(load_tensors(arguments.data / "clean_data.pkl")[0], torch.cat((a, b))):
-            raise ValueError(f"clean_data.pkl in {arguments.data} is not of the crops of train_data.pkl; make both "
-                             "anew with `python -m Miniproject_1 data --clean`")
+        clean_file = arguments.data / "clean_data.pkl"
+        if clean and not (clean_file.is_file() and torch.equal(load_tensors(clean_file)[0], torch.cat((a, b)))):
+            raise ValueError(f"{clean_file} is missing, or not of the crops of train_data.pkl; make both anew with "
+                             "`python -m Miniproject_1 data --clean`")
     except (ValueError, OSError) as error:
         print("error:", error, file=sys.stderr)
         return 2
