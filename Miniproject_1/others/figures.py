@@ -222,7 +222,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         grade, graded = read(arguments.results / "grade.json", grade_numbers)
         weights, weighed = read(arguments.results / "pretrained.json",
-                                lambda results: psnr_numbers(results, "pretrained"))
+                                lambda results: psnr_numbers(results, "pretrained")
+                                | {"PretrainedDate": results["date"][:10]})
         bench, benched = read(arguments.results / "bench.jsonl",
                               lambda rows: bench_numbers(rows) | target_numbers(grade, rows))
         compared = pick(bench, "training", "ours", minutes=EQUAL)
