@@ -163,8 +163,9 @@ def test_bad_arguments(arguments, words, data, capsys):
 
 
 def test_missing_data_are_not_made_under_a_name_that_was_given(tmp_path, capsys):
-    assert bench.main(["ours", "-d", str(tmp_path / "dta")]) == 2
-    assert f"data -o {tmp_path / 'dta'}" in capsys.readouterr().err
+    for name, options in (("ours", ""), ("clean targets", " --clean")):
+        assert bench.main([name, "-d", str(tmp_path / "dta")]) == 2
+        assert f"data{options} -o {tmp_path / 'dta'}`" in capsys.readouterr().err
     assert not (tmp_path / "dta").exists()
 
 
@@ -172,7 +173,7 @@ def test_clean_targets_without_clean_data(data, tmp_path, capsys):
     for name in ("train_data.pkl", "val_data.pkl"):
         (tmp_path / name).symlink_to(data / name)
     assert bench.main(["clean targets", "-d", str(tmp_path), "--epochs", "2"]) == 2
-    assert "data --clean" in capsys.readouterr().err
+    assert f"data --clean -o {tmp_path}`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("optimizer, taken, factor", [(bench.FallingMuon, 1500, 0.5), (bench.WarmMuon, 25, 0.25),

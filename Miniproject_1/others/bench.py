@@ -456,10 +456,10 @@ def main(argv: list[str] | None = None) -> int:
             check_writable(arguments.results)
         if arguments.weights:
             check_writable(arguments.weights / "ours-0.pth")
+        command = f"python -m Miniproject_1 data{' --clean' if clean else ''} -o {arguments.data}"
         if not arguments.data.exists():
             if arguments.data != Path("data"):
-                raise ValueError(f"{arguments.data}: no such folder; make it with "
-                                 f"`python -m Miniproject_1 data -o {arguments.data}`")
+                raise ValueError(f"{arguments.data}: no such folder; make it with `{command}`")
             build(arguments.data, clean=clean)
         a, b = load_tensors(arguments.data / "train_data.pkl")
         validation_file = arguments.validation or arguments.data / "val_data.pkl"
@@ -467,7 +467,7 @@ def main(argv: list[str] | None = None) -> int:
         clean_file = arguments.data / "clean_data.pkl"
         if clean and not (clean_file.is_file() and torch.equal(load_tensors(clean_file)[0], torch.cat((a, b)))):
             raise ValueError(f"{clean_file} is missing, or not of the crops of train_data.pkl; make both anew with "
-                             "`python -m Miniproject_1 data --clean`")
+                             f"`{command}`")
     except (ValueError, OSError) as error:
         print("error:", error, file=sys.stderr)
         return 2
