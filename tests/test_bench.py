@@ -8,7 +8,7 @@ import torch
 
 from Miniproject_1 import Model, model
 from Miniproject_1.others import bench
-from Miniproject_1.others.pixelate import build
+from Miniproject_1.others.pixelate import build, load_tensors
 
 TINY = {"widths": (8, 16), "blocks": 1}
 DEEPER = "two views, half rate, chroma weight 5, 3 blocks"
@@ -34,22 +34,33 @@ def rows(path):
 
 @pytest.mark.parametrize("name", bench.SETTINGS)
 def test_every_setting_trains(name, data, tmp_path):
-    """... for as many passes as its counterpart, and leaves model.py as it was."""
+    """... on every pair in each epoch, and leaves model.py as it was."""
     before = dict(vars(model))
     arguments = ["-d", str(data), "--epochs", "2", "--no-throughput", "--results", str(tmp_path / "results.jsonl")]
     assert bench.main([name, *arguments]) == 0
     (row,) = rows(tmp_path / "results.jsonl")
-    pairs = 384 if name == "clean targets, batch 64, chroma weight 5" else 192  # that of both directions of 192
-    assert (row["setting"], row["epochs"], row["pairs_seen"]) == (name, 2, pairs)
+    assert (row["setting"], row["epochs"], row["pairs_seen"]) == (name, 2, 192)
     assert 10 < row["psnr"] < 40 and row["torch"] == torch.__version__
     assert (row["data"], row["validation"]) == (str(data), str(data / "val_data.pkl"))
     assert dict(vars(model)) == before
 
 
-def test_results_are_appended_and_shown(data, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def quick(monkeypatch):
+    """Throughput in one short turn."""
     monkeypatch.setattr(bench, "TURNS", 1)
     monkeypatch.setattr(bench, "TURN", 0.3)
     monkeypatch.setattr(bench, "PRODUCT", 64)
+
+
+def test_throughput_on_clean_targets(data, quick):
+    """... is that of stacked pairs: of others it would train on half of each image."""
+    stacked = bench.stacked(*load_tensors(data / "clean_data.pkl"))
+    (row,) = bench.throughput(["clean targets"], {True: stacked}, load_tensors(data / "val_data.pkl"))
+    assert row["setting"] == "clean targets" and row["pairs_per_second"] > 0
+
+
+def test_results_are_appended_and_shown(data, tmp_path, quick, capsys):
     path = tmp_path / "results.jsonl"
     common = ["ours", "Adam", "-d", str(data), "--results", str(path)]
     assert bench.main([*common, "--minutes", "0"]) == 0
@@ -154,7 +165,7 @@ def test_seconds_to_a_level():
 
 @pytest.mark.parametrize("arguments, words", [
     (["theirs"], "no setting theirs"), (["--minutes", "-1"], "--minutes"), (["--epochs", "0"], "--epochs"),
-    (["clean targets", "--epochs", "3"], "even"), (["--validation", "missing.pkl"], "missing.pkl"),
+    (["--validation", "missing.pkl"], "missing.pkl"),
     (["--table", "missing.jsonl"], "missing.jsonl"), (["ours", "--from", "missing.pth"], "missing.pth")])
 def test_bad_arguments(arguments, words, data, capsys):
     assert bench.main([*arguments, "-d", str(data)]) == 2
@@ -174,6 +185,42 @@ def test_clean_targets_without_clean_data(data, tmp_path, capsys):
         (tmp_path / name).symlink_to(data / name)
     assert bench.main(["clean targets", "-d", str(tmp_path), "--epochs", "2"]) == 2
     assert f"data --clean -o {tmp_path}`" in capsys.readouterr().err
+
+
+def steps(name, pairs, validation, monkeypatch):
+    """Sources and targets of the steps of a training of two epochs."""
+    setting, seen = bench.SETTINGS[name], []
+    augment = setting.replaced.get("augment", model.augment)
+
+    def recording(*arguments):
+        seen.append(augment(*arguments))
+        return seen[-1]
+
+    replaced = setting.replaced | {"augment": recording}
+    monkeypatch.setitem(bench.SETTINGS, name, dataclasses.replace(setting, replaced=replaced))
+    bench.training(name, {"epochs": 2}, 0, pairs, validation)
+    return seen
+
+
+@pytest.mark.parametrize("name", [name for name, setting in bench.SETTINGS.items() if setting.clean])
+def test_clean_targets_have_the_sources_of_noisy_ones(name, data, monkeypatch):
+    """... in the same steps, turned alike, and each belongs to its source."""
+    noisy, validation, every = (load_tensors(data / f"{kind}_data.pkl") for kind in ("train", "val", "clean"))
+    partner = name.removeprefix("clean targets").removeprefix(", ") or "ours"
+    assert bench.SETTINGS[name].passes == bench.SETTINGS[partner].passes
+    assert bench.SETTINGS[name].replaced | {"augment": None} == bench.SETTINGS[partner].replaced | {"augment": None}
+    expected = steps(partner, noisy, validation, monkeypatch)
+    measured = steps(name, bench.stacked(*every), validation, monkeypatch)
+    assert len(measured) == len(expected) == 6
+    for (source, target), (same, clean) in zip(expected, measured, strict=True):
+        assert torch.equal(source, same) and clean.shape == target.shape
+        both, one = ((image.double() - target.double()).square().mean() for image in (source, clean))
+        assert 0.4 * both < one < 0.6 * both  # the noise of one copy, and of two
+
+
+def test_clean_targets_of_images_that_training_would_cut():
+    with pytest.raises(ValueError, match="33 pixels high, expected 32 at most"):
+        bench.stacked(*torch.zeros(2, 2, 3, 33, 32))
 
 
 @pytest.mark.parametrize("optimizer, taken, factor", [(bench.FallingMuon, 1500, 0.5), (bench.WarmMuon, 25, 0.25),

@@ -43,7 +43,7 @@ def test_speeds():
     assert [row for row in tables() if row[0] in {row[0] for row in expected}] == expected
 
 
-@pytest.mark.parametrize("name", ["grade.json", "bench.jsonl", "pretrained.json"])
+@pytest.mark.parametrize("name", ["grade.json", "bench.jsonl", "gap.jsonl", "pretrained.json"])
 def test_results(name):
     shown = [cell for row in tables() if row[-1] == name for cell in row[1:-1] if cell]
     assert shown and set(shown) <= set(psnrs(rows(name)))

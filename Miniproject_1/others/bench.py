@@ -13,9 +13,10 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -123,10 +124,11 @@ def pixel_swap(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor
     return swap_only(*augment(a, b, generator), generator, a.shape[2:])
 
 
-def fixed(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """From a to b only, with flips and rotations: for clean targets in b, which must not become sources."""
-    turned = augment(torch.cat((a, b), 1), torch.cat((a, b), 1), generator)[0]
-    return turned[:, :a.shape[1]], turned[:, a.shape[1]:]
+def clean_targets(a: Tensor, b: Tensor, generator: torch.Generator, pairs: Callable = core.augment
+                  ) -> tuple[Tensor, Tensor]:
+    """The sources of `pairs`, such as `both`, and their clean images, which lie below them (`stacked`)."""
+    a, b = (torch.cat(images.chunk(2, -2), 1) for images in (a, b))  # as more channels: what is below turns alike
+    return pairs(a, b, generator)[0].chunk(2, 1)
 
 
 class GeluBlock(core.ResidualBlock):
@@ -185,12 +187,12 @@ augment, noise2noise_loss = core.augment, core.noise2noise_loss  # the originals
 @dataclass(frozen=True)
 class Setting:
     """Arguments of the U-Net, names of model.py with what stands in for them, and whether it is another model or has
-    other data."""
+    clean targets."""
 
     network: dict = field(default_factory=dict)
     replaced: dict = field(default_factory=dict)
     published: bool = False
-    clean: float = 0  # epochs of clean_data.pkl, with twice the sources, for one of train_data.pkl; 0: the latter
+    clean: bool = False  # the pairs are `stacked`
     passes: int = 1  # through the network for a pair
 
     @contextmanager
@@ -237,13 +239,13 @@ SETTINGS = {
     "pixel swap": Setting(replaced={"augment": pixel_swap}),
     "channels": Setting(replaced={"augment": channels}),
     "brightness": Setting(replaced={"augment": brightness}),
-    "clean targets": Setting(replaced={"augment": fixed}, clean=0.5),
-    "clean targets, chroma weight 5": Setting(replaced={"augment": fixed, "noise2noise_loss": chroma_loss}, clean=0.5),
-    # With clean targets as many images in a step and, for the same --epochs, as many passes through the network.
-    "both directions, batch 64, chroma weight 5": Setting(
-        replaced={"augment": both, "noise2noise_loss": chroma_loss}, passes=2),
-    "clean targets, batch 64, chroma weight 5": Setting(
-        replaced={"augment": fixed, "noise2noise_loss": chroma_loss, "BATCH": 2 * core.BATCH}, clean=1),
+    # With clean targets and as many epochs: the sources and the steps of ours, or of what the comma is followed by.
+    "clean targets": Setting(replaced={"augment": clean_targets}, clean=True),
+    "both directions, half rate, batch 64, chroma weight 5": Setting(  # 32 pairs: 64 images
+        replaced={"augment": both, "noise2noise_loss": chroma_loss, "RATE": core.RATE / 2}, passes=2),
+    "clean targets, both directions, half rate, batch 64, chroma weight 5": Setting(
+        replaced={"augment": partial(clean_targets, pairs=both), "noise2noise_loss": chroma_loss,
+                  "RATE": core.RATE / 2}, passes=2, clean=True),
 }
 
 
@@ -273,9 +275,19 @@ def prediction_rate(model: Model | PublishedModel, images: Tensor, **how: bool) 
     return len(images) / (time.perf_counter() - start)
 
 
-def throughput(names: list[str], a: Tensor, b: Tensor, validation: tuple[Tensor, Tensor]) -> list[dict]:
+def stacked(noisy: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs (a, b), N x C x 2 H x W, of noisy images with their clean ones below; from 2 N x C x H x W of each kind,
+    first all of a, then all of b. ValueError where `Model.train` would cut them apart."""
+    if 2 * noisy.shape[-2] > core.TILE:
+        raise ValueError(f"clean_data.pkl has images {noisy.shape[-2]} pixels high, expected {core.TILE // 2} at most")
+    return torch.cat((noisy, clean), -2).chunk(2)
+
+
+def throughput(names: list[str], data: dict[bool, tuple[Tensor, Tensor]], validation: tuple[Tensor, Tensor]
+               ) -> list[dict]:
     """Per setting the medians over TURNS: pairs per second in training, its FLOP/s as a share of the matrix product's,
-    and images per second in prediction, without self-ensemble and with (the published network has none)."""
+    and images per second in prediction, without self-ensemble and with (the published network has none). `data` has
+    the pairs for False and True as `Setting.clean`."""
     turns: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     rows: dict[str, dict] = {}
     few = tuple(images[:1] for images in validation)
@@ -285,7 +297,7 @@ def throughput(names: list[str], a: Tensor, b: Tensor, validation: tuple[Tensor,
                 ours = isinstance(model, Model)
                 bf16 = ours and has_bf16(model.device)
                 peak = product_rate(model.device, torch.bfloat16 if bf16 else torch.float32)
-                model.train(a, b, ENDLESS, validation=few, time_limit=TURN, progress=False)
+                model.train(*data[SETTINGS[name].clean], ENDLESS, validation=few, time_limit=TURN, progress=False)
                 epochs = [row for row in model.history if row["pairs"]]
                 seconds = sum(row["pairs"] / row["pairs_per_second"] for row in epochs)
                 rate = sum(row["pairs"] for row in epochs) / seconds
@@ -314,28 +326,25 @@ def begin(model: Model | PublishedModel, start: Path, name: str) -> None:
     model.net.load_state_dict(begun.net.state_dict(), strict=False)
 
 
-def training(name: str, budget: dict, seed: int, data: Path, validation: tuple[Tensor, Tensor],
+def training(name: str, budget: dict, seed: int, pairs: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor],
              start: Path | None = None, weights: Path | None = None) -> dict:
-    """Train a setting within `budget`, {"minutes": M} or {"epochs": E}, from new weights or those in `start`
-    (`begin`); its results, PSNR as `predict` gives it. The file `weights` gets our network's, after each epoch and at
-    the end."""
-    a, b = load_tensors(data / "train_data.pkl")
+    """Train a setting on pairs (`stacked` for clean targets) within `budget`, {"minutes": M} or {"epochs": E}, from
+    new weights or those in `start` (`begin`); its results, PSNR as `predict` gives it. The file `weights` gets our
+    network's, after each epoch and at the end."""
     epochs, seconds = budget.get("epochs", ENDLESS), 60 * budget["minutes"] if "minutes" in budget else None
-    if SETTINGS[name].clean:
-        a, b = load_tensors(data / "clean_data.pkl")  # the same noisy images, as 2 N pairs with clean ones
-        epochs = int(epochs * SETTINGS[name].clean)
     with SETTINGS[name].model(seed) as model:
         if start:
             begin(model, start, name)
         kept = weights and isinstance(model, Model)
         checkpoint = {"checkpoint": weights} if kept else {}
-        model.train(a, b, epochs, validation=validation, time_limit=seconds, seed=seed, **checkpoint)
+        model.train(*pairs, epochs, validation=validation, time_limit=seconds, seed=seed, **checkpoint)
         if kept:
             model.save(weights)  # also where the loss diverged
     seen = sum(row["pairs"] for row in model.history)
     denoised = model.predict(validation[0])
     return {"kind": "training", "setting": name, "seed": seed, **budget, **({"from": str(start)} if start else {}),
-            "pairs": len(a), "pairs_seen": seen, "parameters": sum(weight.numel() for weight in model.net.parameters()),
+            "pairs": len(pairs[0]), "pairs_seen": seen,
+            "parameters": sum(weight.numel() for weight in model.net.parameters()),
             "seconds": model.history[-1]["seconds"], "validation_images": len(denoised),
             "psnr": psnr(denoised, validation[1]), "psnr_pooled": pooled(denoised, validation[1]),
             "history": model.history}
@@ -409,8 +418,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("settings", metavar="SETTING", nargs="*", default=["ours", "published"],
                         help=f"of {'; '.join(SETTINGS)}. Default: ours published")
     parser.add_argument("-d", "--data", metavar="DIR", type=Path, default=Path("data"),
-                        help="folder with train_data.pkl and val_data.pkl; default: data, made of generated scenes if "
-                             "missing")
+                        help="folder with train_data.pkl and val_data.pkl, for clean targets clean_data.pkl, too; "
+                             "default: data, made of generated scenes if missing")
     parser.add_argument("--validation", metavar="FILE", type=Path, help="default: val_data.pkl in DIR")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--minutes", metavar="M", type=float, help="of each training; 0: only throughput; default: 5")
@@ -441,9 +450,6 @@ def main(argv: list[str] | None = None) -> int:
         if not minutes >= 0 or (arguments.epochs is not None and arguments.epochs < 1):
             raise ValueError("expected --minutes of at least 0 or --epochs of at least 1")
         clean = any(SETTINGS[name].clean for name in arguments.settings)
-        if any((arguments.epochs or 0) * SETTINGS[name].clean % 1 for name in arguments.settings):
-            raise ValueError(f"--epochs is {arguments.epochs}, expected an even number: clean_data.pkl is twice as "
-                             "long as train_data.pkl")
         if arguments.start:
             for name in arguments.settings:
                 with SETTINGS[name].model() as model:
@@ -461,13 +467,16 @@ def main(argv: list[str] | None = None) -> int:
             if arguments.data != Path("data"):
                 raise ValueError(f"{arguments.data}: no such folder; make it with `{command}`")
             build(arguments.data, clean=clean)
-        a, b = load_tensors(arguments.data / "train_data.pkl")
+        data = {False: load_tensors(arguments.data / "train_data.pkl")}  # by Setting.clean
         validation_file = arguments.validation or arguments.data / "val_data.pkl"
         validation = load_tensors(validation_file)
         clean_file = arguments.data / "clean_data.pkl"
-        if clean and not (clean_file.is_file() and torch.equal(load_tensors(clean_file)[0], torch.cat((a, b)))):
-            raise ValueError(f"{clean_file} is missing, or not of the crops of train_data.pkl; make both anew with "
-                             f"`{command}`")
+        if clean:
+            noisy, images = load_tensors(clean_file) if clean_file.is_file() else (torch.empty(0), None)
+            if not torch.equal(noisy, torch.cat(data[False])):
+                raise ValueError(f"{clean_file} is missing, or not of the crops of train_data.pkl; make both anew with "
+                                 f"`{command}`")
+            data[True] = stacked(noisy, images)
     except (ValueError, OSError) as error:
         print("error:", error, file=sys.stderr)
         return 2
@@ -480,7 +489,7 @@ def main(argv: list[str] | None = None) -> int:
             append_results(arguments.results, rows[-1])
 
     if not arguments.no_throughput:
-        speeds = throughput(arguments.settings, a, b, validation)
+        speeds = throughput(arguments.settings, data, validation)
         for speed in speeds:
             keep(speed)
         print(speed_table(speeds), flush=True)
@@ -493,7 +502,7 @@ def main(argv: list[str] | None = None) -> int:
             amount = " ".join(f"{value:g} {unit}" for unit, value in limit.items())
             print(f"\n{name}, seed {seed}, {amount}", flush=True)
             weights = arguments.weights / f"{name}-{seed}.pth" if arguments.weights else None
-            keep(training(name, limit, seed, arguments.data, validation, arguments.start, weights))
+            keep(training(name, limit, seed, data[SETTINGS[name].clean], validation, arguments.start, weights))
             print(f"{name}: {rows[-1]['psnr']:.3f} dB per image, {rows[-1]['psnr_pooled']:.3f} pooled", flush=True)
     if arguments.epochs or minutes:
         print(f"\n{table(rows)}")

@@ -24,7 +24,7 @@ COMMANDS = {
     "bench.jsonl": "python -m Miniproject_1.others.bench ours published -d DATA --validation VALIDATION --minutes 0 "
                    "--results report/results/bench.jsonl, then with ours --minutes 5 --no-throughput, with "
                    "ours --minutes 1 --no-throughput, with published --minutes 10 --no-throughput and with "
-                   "'clean targets' --epochs 10 --no-throughput (DATA made with `data --clean`)",
+                   "ours 'clean targets' --epochs 10 --seeds 2 --no-throughput (DATA made with `data --clean`)",
 }
 EQUAL, SHORT, LONG = 5, 1, 10  # minutes of training: of both, of ours, of the published network
 OURS, PUBLISHED = "#0072b2", "#d55e00"  # blue and orange that the colour-blind can tell apart
@@ -128,18 +128,17 @@ def bench_numbers(rows: list[dict]) -> dict[str, str]:
     }
 
 
-def target_numbers(grade: dict, rows: list[dict]) -> dict[str, str]:
-    """The training on clean targets in bench.jsonl beside that on noisy ones in grade.json, of the same seed."""
-    clean = pick(rows, "training", "clean targets", epochs=grade["epochs"], seed=grade["seed"])
+def target_numbers(rows: list[dict], epochs: int) -> dict[str, str]:
+    """The training on clean targets in bench.jsonl beside that on noisy ones, of the same seed."""
+    clean = pick(rows, "training", "clean targets", epochs=epochs)
+    noisy = pick(rows, "training", "ours", epochs=epochs, seed=clean["seed"])
     ours = pick(rows, "training", "ours", minutes=EQUAL)
-    if any(clean[key] != ours[key] for key in ("data", "validation")):
-        raise ValueError("its trainings on noisy and on clean targets differ in data")
-    if clean["parameters"] != ours["parameters"]:
-        raise ValueError(f"its network for clean targets has {clean['parameters']:,} parameters, that for noisy ones "
-                         f"{ours['parameters']:,}")
-    noisy = grade["psnr"]["retrained"]["per_image"]
-    return {"NoisyTargets": f"{noisy:.3f}", "CleanTargets": f"{clean['psnr']:.3f}",
-            "TargetGap": f"{round(clean['psnr'], 3) - round(noisy, 3):.3f}"}
+    for key in ("data", "validation", "pairs", "parameters"):
+        if not clean[key] == noisy[key] == ours[key]:
+            raise ValueError(f"{key} is {clean[key]} in its training on clean targets, {noisy[key]} in that on noisy "
+                             f"ones, and {ours[key]} in that of {EQUAL} minutes; they must be equal")
+    return {"NoisyTargets": f"{noisy['psnr']:.3f}", "CleanTargets": f"{clean['psnr']:.3f}",
+            "TargetGap": f"{round(clean['psnr'], 3) - round(noisy['psnr'], 3):.3f}"}
 
 
 def read(path: Path, numbers: Callable) -> tuple[dict | list[dict], dict[str, str]]:
@@ -225,7 +224,7 @@ def main(argv: list[str] | None = None) -> int:
                                 lambda results: psnr_numbers(results, "pretrained")
                                 | {"PretrainedDate": results["date"][:10]})
         bench, benched = read(arguments.results / "bench.jsonl",
-                              lambda rows: bench_numbers(rows) | target_numbers(grade, rows))
+                              lambda rows: bench_numbers(rows) | target_numbers(rows, grade["epochs"]))
         compared = pick(bench, "training", "ours", minutes=EQUAL)
         for key in ("pairs", "validation_images"):  # they share a table
             if grade[key] != compared[key]:
