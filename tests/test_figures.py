@@ -46,9 +46,11 @@ def results(tmp_path):
                               {"epoch": 1, "psnr": 25.1, "seconds": 600.1}]},
         common | {"kind": "training", "setting": "ours", "minutes": 1, "psnr": 25.2, "pairs_seen": 24_000,
                   "history": history(20.5, 25.15)},
-        common | {"kind": "training", "setting": "ours", "epochs": 2, "seed": 1, "psnr": 25.1},
-        common | {"kind": "training", "setting": "ours", "epochs": 2, "psnr": 25.2541},
-        common | {"kind": "training", "setting": "clean targets", "epochs": 2, "psnr": 25.2791},
+        common | {"kind": "training", "setting": "ours", "epochs": 2, "seed": 1, "psnr": 25.1, "pairs_seen": 100_000},
+        common | {"kind": "training", "setting": "ours", "epochs": 2, "psnr": 25.2541,
+                  "pairs_seen": 100_000},
+        common | {"kind": "training", "setting": "clean targets", "epochs": 2, "psnr": 25.2791,
+                  "pairs_seen": 100_000},
     ]
     (folder / "grade.json").write_text(json.dumps(WHERE | grade))
     newer = {"psnr": psnr | {"pretrained": {"per_image": 26.0, "pooled": 25.0}}}
@@ -144,6 +146,11 @@ def test_trainings_that_went_on_from_other_weights_do_not_count(results, tmp_pat
 def test_clean_and_noisy_targets_need_the_same_seed(results, tmp_path, capsys):
     change(results / "bench.jsonl", lambda rows: rows[-1].update(seed=3))
     assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "no training of ours, epochs 2, seed 3")
+
+
+def test_clean_and_noisy_targets_need_as_many_pairs(results, tmp_path, capsys):
+    change(results / "bench.jsonl", lambda rows: rows[-1].update(pairs_seen=60_000))
+    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "saw 60,000 and 100,000 pairs")
 
 
 @pytest.mark.parametrize("row", [-1, -2])  # on clean targets, on noisy ones

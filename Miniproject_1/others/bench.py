@@ -279,7 +279,8 @@ def stacked(noisy: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
     """Pairs (a, b), N x C x 2 H x W, of noisy images with their clean ones below; from 2 N x C x H x W of each kind,
     first all of a, then all of b. ValueError where `Model.train` would cut them apart."""
     if 2 * noisy.shape[-2] > core.TILE:
-        raise ValueError(f"clean_data.pkl has images {noisy.shape[-2]} pixels high, expected {core.TILE // 2} at most")
+        raise ValueError(f"clean_data.pkl has images {noisy.shape[-2]} pixels high, expected {core.TILE // 2} at most, "
+                         "as the noisy and the clean ones are stacked in tiles of twice that")
     return torch.cat((noisy, clean), -2).chunk(2)
 
 
@@ -477,6 +478,7 @@ def main(argv: list[str] | None = None) -> int:
                 raise ValueError(f"{clean_file} is missing, or not of the crops of train_data.pkl; make both anew with "
                                  f"`{command}`")
             data[True] = stacked(noisy, images)
+            del noisy, images
     except (ValueError, OSError) as error:
         print("error:", error, file=sys.stderr)
         return 2

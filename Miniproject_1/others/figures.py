@@ -133,6 +133,9 @@ def target_numbers(rows: list[dict], epochs: int) -> dict[str, str]:
     clean = pick(rows, "training", "clean targets", epochs=epochs)
     noisy = pick(rows, "training", "ours", epochs=epochs, seed=clean["seed"])
     ours = pick(rows, "training", "ours", minutes=EQUAL)
+    if clean["pairs_seen"] != noisy["pairs_seen"]:
+        raise ValueError(f"its trainings on clean and on noisy targets saw {clean['pairs_seen']:,} and "
+                         f"{noisy['pairs_seen']:,} pairs; one of them ended early")
     for key in ("data", "validation", "pairs", "parameters"):
         if not clean[key] == noisy[key] == ours[key]:
             raise ValueError(f"{key} is {clean[key]} in its training on clean targets, {noisy[key]} in that on noisy "
