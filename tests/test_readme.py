@@ -49,6 +49,16 @@ def test_results(name):
     assert shown and set(shown) <= set(psnrs(rows(name)))
 
 
+def test_gaps_to_clean_targets():
+    """The text has the PSNR of both kinds of target, and their difference, of our recipe and of the other one."""
+    text = " ".join((ROOT / "README.md").read_text().split())
+    ours = [row for row in rows("bench.jsonl") if row.get("epochs") == 10 and row["seed"] == 2]
+    for pair in (ours, rows("gap.jsonl")):
+        noisy, clean = (f"{row['psnr']:.3f}" for row in pair)
+        paragraph = text[text.index(f" {noisy}"):][:150]
+        assert f" {clean}, which is {float(clean) - float(noisy):.3f} dB more" in paragraph
+
+
 def test_search():
     """Its table has every setting of search.jsonl: the mean PSNR over the seeds, and the mean of the pairs seen. Of
     what was measured twice, the last counts, as in `bench --table`."""

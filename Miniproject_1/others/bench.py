@@ -473,12 +473,12 @@ def main(argv: list[str] | None = None) -> int:
         validation = load_tensors(validation_file)
         clean_file = arguments.data / "clean_data.pkl"
         if clean:
-            noisy, images = load_tensors(clean_file) if clean_file.is_file() else (torch.empty(0), None)
-            if not torch.equal(noisy, torch.cat(data[False])):
+            copies = load_tensors(clean_file) if clean_file.is_file() else None
+            if copies is None or not torch.equal(copies[0], torch.cat(data[False])):
                 raise ValueError(f"{clean_file} is missing, or not of the crops of train_data.pkl; make both anew with "
                                  f"`{command}`")
-            data[True] = stacked(noisy, images)
-            del noisy, images
+            data[True] = stacked(*copies)
+            del copies  # as large as the stacked ones
     except (ValueError, OSError) as error:
         print("error:", error, file=sys.stderr)
         return 2
