@@ -412,7 +412,7 @@ def load_data(folder, validation, pairs):
     loaded = []
     for file in (folder / "train_data.pkl", validation or folder / "val_data.pkl"):
         first, second = load_tensors(file)
-        if first.shape[1] != 3 or first.numel() == 0 or not first.dtype == second.dtype == torch.uint8:
+        if first.shape[1] != 3 or not first.dtype == second.dtype == torch.uint8:
             raise ValueError(f"{file}: {shape(first)} of {first.dtype} and {second.dtype}, "
                              "expected N x 3 x H x W of torch.uint8")
         loaded.append((first, second))

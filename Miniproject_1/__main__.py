@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .model import BATCH, Model, tiles
 from .others import images
-from .others.arguments import Parser, random_seed
+from .others.arguments import Parser, failed, program, random_seed
 from .others.pixelate import build, check_writable, image_files, load_tensors
 
 STEPS = 500  # of a training by default, about, or ten epochs if more: those of a handful of images would learn nothing
@@ -26,7 +26,7 @@ TRAIN_HELP = """examples:
   python -m Miniproject_1 train --epochs 30 --minutes 60    30 epochs, or 60 minutes if these end sooner
   python -m Miniproject_1 train -a first -b second      on your images, two noisy copies of each scene:
                                                         first/1.png and second/1.png, and so on
-  python -m Miniproject_1 train --from model.pth        goes on from earlier weights
+  python -m Miniproject_1 train --from model.pth -o better.pth    goes on from earlier weights
 
 The noise of the two copies has to be independent, with mean zero. The PSNR of each epoch is measured on
 val_data.pkl beside the training data if there is one; otherwise it is estimated on noisy pairs held out of
@@ -44,23 +44,13 @@ written with 8. EXIF data and colour profiles are not copied.
 """
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 after `error: ...` on stderr, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-        try:
-            return arguments.run(arguments)
-        except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:  # the last: torch's
-            return _error(error)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return 130
-
-
-def _error(error: Exception) -> int:
-    print("error:", " ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
-    return 2
+        return arguments.run(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -120,6 +110,8 @@ def _train(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--epochs is {arguments.epochs}, expected 1 or more")
     if arguments.minutes is not None and not arguments.minutes > 0:
         raise ValueError(f"--minutes is {arguments.minutes:g}, expected more than 0; leave it out for no limit")
+    if arguments.start and arguments.start.resolve() == arguments.output.resolve():
+        raise ValueError(f"--from {arguments.start} would be overwritten, by worse weights at first; choose another -o")
     check_writable(arguments.output)
     noisy_a, noisy_b, validation = _training_data(arguments)
     number = len(tiles(noisy_a[:, :0]))  # without channels: nothing is copied
@@ -152,7 +144,7 @@ def _training_data(arguments: argparse.Namespace) -> tuple[Tensor, Tensor, tuple
             raise ValueError("expected -a and -b together, without -d: two folders of noisy images")
         return *images.paired(arguments.a, arguments.b), None
     path = arguments.data or Path("data")
-    if path.is_dir() or not path.suffix:
+    if path.is_dir() or not (path.suffix or path.is_file()):
         path = path / "train_data.pkl"
     validation = path.with_name("val_data.pkl")
     return *load_tensors(path), load_tensors(validation) if validation.exists() else None
@@ -185,7 +177,7 @@ def _denoise(arguments: argparse.Namespace) -> int:
                 images.write(torch.cat((noisy, denoised), dim=2), _compare_name(output), sixteen_bit)
             print(f"{source} -> {output}", flush=True)
         except (ValueError, OSError) as error:  # one bad image: go on with the others
-            code = _error(error)
+            code = failed(error)
     return code
 
 
@@ -199,7 +191,7 @@ def _outputs(arguments: argparse.Namespace) -> dict[Path, Path]:
         if given.is_dir():
             earlier = given.resolve() in out.parents  # OUT lies in this folder and may hold results of earlier runs
             sources += [(file, file.relative_to(given)) for file in image_files(given)
-                        if not (earlier and out in file.resolve().parents)]
+                        if not (earlier and out in file.resolve().parents) and _writable(file)]
         elif given.is_file():
             sources.append((given, Path(given.name)))
         else:
@@ -221,6 +213,16 @@ def _outputs(arguments: argparse.Namespace) -> dict[Path, Path]:
         images.check_suffix(written)
         check_writable(written)
     return outputs
+
+
+def _writable(file: Path) -> bool:
+    """Whether Pillow can write images like this one of a folder; else a warning says that it is left out."""
+    try:
+        images.check_suffix(file)
+    except ValueError:
+        warnings.warn(f"{file} is left out: Pillow cannot write such images; convert it to .png first", stacklevel=2)
+        return False
+    return True
 
 
 def _compare_name(output: Path) -> Path:

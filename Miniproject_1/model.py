@@ -157,7 +157,7 @@ class Muon:
             torch._foreach_add_(group, (product @ x).view(-1, *group[0].shape).unbind(), alpha=-rate)
 
 
-def check_images(named: dict[str, Tensor], channels: int) -> None:
+def check_images(named: dict[str, Tensor], channels: int, stacklevel: int = 4) -> None:  # 4: who calls `predict`
     """TypeError or ValueError unless all are N x channels x H x W, alike, not empty, finite, with values 0-255."""
     for name, images in named.items():
         if not isinstance(images, Tensor) or images.dtype not in (
@@ -172,7 +172,7 @@ def check_images(named: dict[str, Tensor], channels: int) -> None:
         if not (low >= 0 and high <= 255):  # also if any value is NaN, as both are then
             raise ValueError(f"{values} without NaN or infinity; shift, scale or clamp it")
         if images.is_floating_point() and 0 < high <= 1:
-            warnings.warn(f"{values}; if it is scaled to [0, 1], multiply it by 255", stacklevel=4)
+            warnings.warn(f"{values}; if it is scaled to [0, 1], multiply it by 255", stacklevel=stacklevel)
     shapes = [tuple(images.shape) for images in named.values()]
     if len(set(shapes)) > 1:
         raise ValueError(f"{' and '.join(named)} are {shapes}, expected equal shapes: two copies of the same scenes")
@@ -218,7 +218,7 @@ class Model:
         checkpoint         a file for the weights after each epoch, as by `save`; OSError if it cannot be written
         After Ctrl-C it has the averaged weights so far; a diverging loss warns and ends with the last good ones."""
         start = time.monotonic()
-        check_images({"noisy_a": noisy_a, "noisy_b": noisy_b}, self.net.arguments["channels"])
+        check_images({"noisy_a": noisy_a, "noisy_b": noisy_b}, self.net.arguments["channels"], stacklevel=5)
         if type(num_epochs) is not int or num_epochs < 0:
             error = ValueError if type(num_epochs) is int else TypeError
             raise error(f"num_epochs is {num_epochs!r}, expected an integer of 0 or more")
@@ -231,14 +231,14 @@ class Model:
         a, b = (tiles(copies.detach()).to(self.device, dtype) for copies in (noisy_a, noisy_b))
         kind, score, sources, references = "none", lambda: math.nan, (), ()  # too few pairs to hold any out
         if validation is not None:
-            check_images({"validation[0]": validation[0], "validation[1]": validation[1]}, noisy_a.shape[1])
+            check_images({f"validation[{i}]": x for i, x in enumerate(validation)}, noisy_a.shape[1], stacklevel=5)
             kind, score, sources, references = "per image", psnr, validation[:1], validation[1:]
         elif len(a) >= 20:
             held = torch.arange(len(a), device=self.device) % max(20, len(a) // HELD_OUT) == 0
             kind, score, sources, references = "est.", estimate_psnr, (a[held], b[held]), (a[held], b[held])
             a, b = a[~held], b[~held]
         if torch.equal(a, b):
-            warnings.warn("noisy_a and noisy_b are identical, expected copies with independent noise", stacklevel=3)
+            warnings.warn("noisy_a and noisy_b are identical, expected copies with independent noise", stacklevel=4)
 
         def report(epoch: int, loss: float, pairs: int, seconds: float, done: float) -> None:
             value = score(*(self.predict(noisy, self_ensemble=False) for noisy in sources), *references)
@@ -261,7 +261,7 @@ class Model:
         began = time.monotonic()
         end = start + 0.98 * limit - 2 * (began - measured)  # so that the last row fits in
         if num_epochs and end <= began:
-            warnings.warn(f"{limit:g} s are too short for a single step: nothing was trained", stacklevel=3)
+            warnings.warn(f"{limit:g} s are too short for a single step: nothing was trained", stacklevel=4)
         steps = num_epochs * math.ceil(len(a) / BATCH)
         epoch, step, recent = 0, 0, []  # `recent` losses; `lowest`, below, is the least mean of them so far
         done = 0.0 if steps and end > began else 1.0  # progress, by steps or by time, whichever is ahead
@@ -286,7 +286,7 @@ class Model:
                     if not finite or (len(recent) == CHECK_EVERY and level > lowest + LOSS_RISE):
                         torch._foreach_copy_(average, good)
                         warnings.warn(f"the loss diverged, to {level:.3g} at step {step}: training stopped at the last "
-                                      f"good weights; look for outliers in the pairs, or lower RATE", stacklevel=3)
+                                      f"good weights; look for outliers in the pairs, or lower RATE", stacklevel=4)
                         return
                     torch._foreach_copy_(good, average)
                     lowest = min(lowest, level)
@@ -298,7 +298,7 @@ class Model:
                 if checkpoint is not None:
                     self.save(checkpoint)
             except OSError as error:  # a full disk must not end the training
-                warnings.warn(f"epoch {epoch}: checkpoint not written: {error}", stacklevel=3)
+                warnings.warn(f"epoch {epoch}: checkpoint not written: {error}", stacklevel=4)
 
     @torch.no_grad()
     def predict(self, noisy: Tensor, *, self_ensemble: bool = True) -> Tensor:

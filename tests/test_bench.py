@@ -8,7 +8,7 @@ import torch
 
 from Miniproject_1 import Model, model
 from Miniproject_1.others import bench
-from Miniproject_1.others.pixelate import build, load_tensors
+from Miniproject_1.others.pixelate import build, load_tensors, save_tensors
 
 TINY = {"widths": (8, 16), "blocks": 1}
 DEEPER = "two views, half rate, chroma weight 5, 3 blocks"
@@ -147,7 +147,47 @@ def test_weights_are_kept_after_each_epoch(data, tmp_path, monkeypatch):
     monkeypatch.setattr(Model, "save", lambda self, path: saved.append((path, len(self.history))))
     arguments = ["-d", str(data), "--epochs", "2", "--no-throughput", "--weights", str(tmp_path)]
     assert bench.main(["ours", *arguments]) == 0
-    assert saved == [(tmp_path / "ours-0.pth", count) for count in (2, 3, 3)]  # rows of the history: epochs 0, 1, 2
+    assert saved == [(tmp_path / "ours-0.pth", count) for count in (2, 3)]  # rows of the history: epochs 0, 1, 2
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_ctrl_c_keeps_the_weights(older, data, tmp_path, monkeypatch, capsys):
+    """... reached in the first epoch, unless there are older ones."""
+    output = tmp_path / "ours-0.pth"
+    if older:
+        output.write_bytes(b"older")
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model, "augment", interrupted)
+    assert bench.main(["ours", "-d", str(data), "--epochs", "2", "--no-throughput", "--weights", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    if older:
+        assert output.read_bytes() == b"older"
+    else:
+        Model().load_pretrained_model(output)
+
+
+def test_what_was_measured_is_printed_before_it_is_written(data, tmp_path, monkeypatch, capsys):
+    def full(*arguments):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(bench, "append_results", full)
+    results = ["--results", str(tmp_path / "results.jsonl")]
+    assert bench.main(["ours", "-d", str(data), "--epochs", "1", "--no-throughput", *results]) == 2
+    printed = capsys.readouterr()
+    assert "dB per image" in printed.out and printed.err == "error: No space left on device\n"
+
+
+def test_data_of_another_kind_are_refused(tmp_path, capsys):
+    """... in one line, though it is the training that refuses them."""
+    grey = torch.zeros(40, 1, 8, 8, dtype=torch.uint8)
+    for name in ("train", "val"):
+        save_tensors((grey, grey), tmp_path / f"{name}_data.pkl")
+    assert bench.main(["ours", "-d", str(tmp_path), "--epochs", "1", "--no-throughput"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "expected N x 3" in error and error.count("\n") == 1
 
 
 def test_a_table_of_other_rows_is_refused(tmp_path, capsys):

@@ -230,11 +230,17 @@ def test_train_refuses(tmp_path, data, capsys):
     assert_refused(capsys, ["train", "-d", data, "--epochs", 0, *output], "--epochs is 0")
     assert_refused(capsys, ["train", "-d", data, "--minutes", 0, *output], "--minutes is 0")
     assert_refused(capsys, ["train", "-d", data, "--from", data / "cut.pkl", *output], data / "cut.pkl")
+    assert_refused(capsys, ["train", "-d", data, "--from", data / "../model.pth", *output], "would be overwritten")
     Model(channels=1).save(tmp_path / "grey.pth")
     assert_refused(capsys, ["train", "-d", data, "--from", tmp_path / "grey.pth", *output],
                    "grey.pth is for images of 1 ")
     assert_refused(capsys, ["train", "-d", tmp_path / "none", "-o", folder], folder)  # before the data is read
     assert not (tmp_path / "model.pth").exists()
+
+
+def test_train_takes_a_file_without_suffix(tmp_path, data):
+    (data / "train_data.pkl").rename(tmp_path / "pairs")
+    assert run("train", "-d", tmp_path / "pairs", "--epochs", 1, "-o", tmp_path / "model.pth", "--quiet") == 0
 
 
 def test_warnings_are_one_line(tmp_path, capsys):
@@ -303,6 +309,21 @@ def test_denoise_goes_on_after_a_bad_image(tmp_path, weights, capsys):
     assert_refused(capsys, ["denoise", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "out", "--model",
                             weights], tmp_path / "a.png")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
+
+
+def test_denoise_leaves_out_what_it_cannot_write(tmp_path, weights, capsys):
+    """... of a folder; a file that was asked for by name is refused."""
+    (tmp_path / "in").mkdir()
+    write(random_images(3, 4, 4), tmp_path / "in/a.png")
+    (tmp_path / "in/clip.mpg").write_text("a film")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as outside of pytest
+        assert run("denoise", tmp_path / "in", "-o", tmp_path / "out", "--model", weights) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("warning: ") and "clip.mpg is left out" in error and error.count("\n") == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    assert_refused(capsys, ["denoise", tmp_path / "in/clip.mpg", "-o", tmp_path / "out", "--model", weights],
+                   "clip.mpg", "convert")
 
 
 def test_denoise_refuses_before_the_work(tmp_path, weights, capsys):

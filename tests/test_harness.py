@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +80,7 @@ def submission(folder, source, **replaced):
 
 
 def grade(project, data, *options, command=(str(HARNESS),)):
-    """(exit code, {check: its FAIL or PASS line}, all of stdout, stderr) of a run of the harness."""
+    """(exit code, lines that begin with FAIL or PASS, all of stdout, stderr) of a run of the harness."""
     done = subprocess.run([sys.executable, *command, "-p", str(project), "-d", str(data), *map(str, options)],
                           capture_output=True, text=True, timeout=120, cwd=project)
     lines = [line for line in done.stdout.splitlines() if line.startswith(("PASS  ", "FAIL  "))]
@@ -224,3 +225,13 @@ def test_built_in_data(tmp_path, data, harness, monkeypatch):
     with pytest.raises(ValueError, match="val_data.pkl: no such file"):
         harness.load_data(None, None, None)
     assert built == [tmp_path / "data"]
+
+
+def test_zip(tmp_path):
+    """What `make zip` packs is a submission: it imports without the project, and finds its weights."""
+    shutil.copytree(ROOT, tmp_path / "project", ignore=shutil.ignore_patterns(".*", "data", "out"))
+    subprocess.run(["make", "zip", "SCIPERS=111111 222222"], cwd=tmp_path / "project", check=True, capture_output=True)
+    shutil.unpack_archive(tmp_path / "project/Proj_111111_222222.zip", tmp_path)
+    code = "from Miniproject_1 import Model; Model().load_pretrained_model()"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "Proj_111111_222222", check=True)
+    assert (tmp_path / "Proj_111111_222222/Miniproject_1/Report_1.pdf").stat().st_size > 0

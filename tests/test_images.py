@@ -128,6 +128,10 @@ def test_picture_of_scenes_and_of_photos(tmp_path, capsys):
     photo = read(tmp_path / "photo.png")
     assert photo.shape == (3, height, side)
     assert photo[:, 0, 0].tolist() == photo[:, -1, 0].tolist() == [200, 0, 0]  # noisy and clean: it is flat
+    (tmp_path / "photos/cut.png").write_bytes((tmp_path / "photos/red.png").read_bytes()[:60])
+    with pytest.warns(UserWarning, match="cut.png"):
+        assert main(["--photos", str(tmp_path / "photos"), "-o", str(tmp_path / "photo.png")]) == 0
+    assert torch.equal(read(tmp_path / "photo.png"), photo)
     assert main(["--photos", str(tmp_path / "missing"), "-o", str(tmp_path / "photo.png")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
 

@@ -570,8 +570,10 @@ def test_bad_images_are_named(images, error, message):
 
 def test_images_scaled_to_one_get_a_hint():
     denoiser = small_model()
-    with pytest.warns(UserWarning, match="multiply it by 255"):
+    with pytest.warns(UserWarning, match="multiply it by 255") as caught:
         denoiser.predict(GOOD / 255)
+        denoiser.train(GOOD / 255, GOOD, 0, progress=False)
+    assert [warning.filename for warning in caught] == [__file__] * 2  # not in torch's decorators
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         denoiser.predict(torch.zeros(1, 3, 4, 4))  # black is black on either scale
@@ -580,8 +582,9 @@ def test_images_scaled_to_one_get_a_hint():
 
 def test_identical_copies_get_a_warning():
     a = noisy_pairs(2)[0]
-    with pytest.warns(UserWarning, match="identical"):
+    with pytest.warns(UserWarning, match="identical") as caught:
         small_model().train(a, a.clone(), 1, progress=False)
+    assert caught[0].filename == __file__  # not in torch's decorators
 
 
 def test_pairs_of_different_shape_are_refused():

@@ -217,8 +217,8 @@ def test_folders_without_enough_photos_are_refused(tmp_path):
     for folder, message in [
         ("empty", "no image file"),
         ("missing", "not a folder"),
-        ("one", "1 of 1 photos can be read; at least 2"),
-        ("broken", "0 of 2 photos can be read; at least 2.*0.png"),
+        ("one", "1 of 1 photos can be read, expected at least 2"),
+        ("broken", "0 of 2 photos can be read, expected at least 2.*0.png"),
     ]:
         with pytest.raises(ValueError, match=message):
             build(tmp_path / "out", tmp_path / folder, pairs=2, validation=2, progress=False)
@@ -363,6 +363,16 @@ def test_a_malicious_file_is_refused_and_nothing_executed(tmp_path, save):
     assert not proof.exists()
     pickle.loads(zipfile.ZipFile(path).read("val_data/data.pkl") if save is torch.save else path.read_bytes())
     assert proof.exists()  # the file was dangerous indeed
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def refused(*arguments, **keywords):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "train_data.pkl").write_text("secret")
+    monkeypatch.setattr(torch, "load", refused)
+    with pytest.raises(PermissionError):
+        load_tensors(tmp_path / "train_data.pkl")
 
 
 def test_damaged_files_are_refused(tmp_path):

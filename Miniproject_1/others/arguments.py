@@ -1,6 +1,9 @@
-"""What all command lines share: usage errors of one line, and the type of --seed."""
+"""What all command lines share: errors of one line, and the type of --seed."""
 
 import argparse
+import functools
+import sys
+from collections.abc import Callable
 
 
 class Parser(argparse.ArgumentParser):
@@ -8,6 +11,27 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         self.exit(2, f"error: {message}; `{self.prog} --help` explains\n")
+
+
+def program(main: Callable[[list[str] | None], int]) -> Callable[[list[str] | None], int]:
+    """Decorates the `main` of a program, which takes arguments and returns the exit code: bad input and what torch or
+    the disk refuses become `failed`, Ctrl-C the exit code 130."""
+    @functools.wraps(main)
+    def run(argv: list[str] | None = None) -> int:
+        try:
+            return main(argv)
+        except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:  # the last: torch's
+            return failed(error)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+    return run
+
+
+def failed(error: Exception) -> int:
+    """Print the error on one line of stderr; returns the exit code, 2."""
+    print("error:", " ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
+    return 2
 
 
 def random_seed(text: str) -> int:

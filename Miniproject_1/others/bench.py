@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .. import model as core
 from ..model import Model, has_bf16, psnr
-from .arguments import Parser, random_seed
+from .arguments import Parser, program, random_seed
 from .baseline import PublishedModel
 from .pixelate import build, check_writable, load_tensors
 from .results import append_results
@@ -219,7 +219,6 @@ SETTINGS = {
     "weight power 0.5": Setting(replaced={"WEIGHT_POWER": 0.5}),
     "weight power 1": Setting(replaced={"WEIGHT_POWER": 1.0}),
     "MSE loss": Setting(replaced={"noise2noise_loss": mse_loss}),
-    "chroma weight 5": Setting(replaced={"noise2noise_loss": chroma_loss}),
     "Adam": Setting(replaced={"Muon": Adam, "RATE": 2e-3}),
     "SGD": Setting(replaced={"Muon": Nesterov, "RATE": 1e-2}),
     "half rate": Setting(replaced={"RATE": core.RATE / 2}),
@@ -235,6 +234,8 @@ SETTINGS = {
     "two views, half rate": Setting(replaced={"UNet": TwoViewsUNet, "augment": twice, "RATE": core.RATE / 2}, passes=2),
     "two views, half rate, chroma weight 5, 3 blocks": Setting({"blocks": 3}, {
         "UNet": TwoViewsUNet, "augment": twice, "RATE": core.RATE / 2, "noise2noise_loss": chroma_loss}, passes=2),
+    "two views, eighth rate, chroma weight 5, 3 blocks": Setting({"blocks": 3}, {
+        "UNet": TwoViewsUNet, "augment": twice, "RATE": core.RATE / 8, "noise2noise_loss": chroma_loss}, passes=2),
     "swap only": Setting(replaced={"augment": swap_only}),
     "pixel swap": Setting(replaced={"augment": pixel_swap}),
     "channels": Setting(replaced={"augment": channels}),
@@ -331,16 +332,19 @@ def training(name: str, budget: dict, seed: int, pairs: tuple[Tensor, Tensor], v
              start: Path | None = None, weights: Path | None = None) -> dict:
     """Train a setting on pairs (`stacked` for clean targets) within `budget`, {"minutes": M} or {"epochs": E}, from
     new weights or those in `start` (`begin`); its results, PSNR as `predict` gives it. The file `weights` gets our
-    network's, after each epoch and at the end."""
+    network's, after each epoch and after Ctrl-C."""
     epochs, seconds = budget.get("epochs", ENDLESS), 60 * budget["minutes"] if "minutes" in budget else None
     with SETTINGS[name].model(seed) as model:
         if start:
             begin(model, start, name)
         kept = weights and isinstance(model, Model)
         checkpoint = {"checkpoint": weights} if kept else {}
-        model.train(*pairs, epochs, validation=validation, time_limit=seconds, seed=seed, **checkpoint)
-        if kept:
-            model.save(weights)  # also where the loss diverged
+        try:
+            model.train(*pairs, epochs, validation=validation, time_limit=seconds, seed=seed, **checkpoint)
+        except KeyboardInterrupt:
+            if kept and (len(model.history) > 1 or not weights.exists()):  # else an older file is worth more
+                model.save(weights)
+            raise
     seen = sum(row["pairs"] for row in model.history)
     denoised = model.predict(validation[0])
     return {"kind": "training", "setting": name, "seed": seed, **budget, **({"from": str(start)} if start else {}),
@@ -412,6 +416,7 @@ def seconds_to(level: float, history: list[dict]) -> float | None:
     return next((row["seconds"] for row in history if row["psnr"] is not None and row["psnr"] >= level), None)
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Run the bench; returns the exit code."""
     parser = Parser(prog="python -m Miniproject_1.others.bench", description=__doc__,
@@ -436,52 +441,48 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", metavar="FILE", type=Path, help="append the figures, a line of JSON each")
     parser.add_argument("--table", metavar="FILE", type=Path, help="only print what this results file holds")
     arguments = parser.parse_args(argv)
-    try:
-        if arguments.table:
-            try:
-                rows = [json.loads(line) for line in arguments.table.read_text().splitlines()]
-                print(summary(rows))
-            except (KeyError, TypeError, json.JSONDecodeError) as error:
-                raise ValueError(f"{arguments.table} holds other rows than those of --results ({error!r})") from error
-            return 0
-        unknown = [name for name in arguments.settings if name not in SETTINGS]
-        if unknown:
-            raise ValueError(f"no setting {'; '.join(unknown)}, expected some of: {'; '.join(SETTINGS)}")
-        minutes = 5 if arguments.minutes is None else arguments.minutes
-        if not minutes >= 0 or (arguments.epochs is not None and arguments.epochs < 1):
-            raise ValueError("expected --minutes of at least 0 or --epochs of at least 1")
-        clean = any(SETTINGS[name].clean for name in arguments.settings)
-        if arguments.start:
-            for name in arguments.settings:
-                with SETTINGS[name].model() as model:
-                    begin(model, arguments.start, name)
-            if arguments.weights and arguments.start.resolve() in [
-                    (arguments.weights / f"{name}-{seed}.pth").resolve()
-                    for name in arguments.settings for seed in arguments.seeds]:
-                raise ValueError(f"--from {arguments.start} would be overwritten; choose another folder for --weights")
-        if arguments.results:
-            check_writable(arguments.results)
-        if arguments.weights:
-            check_writable(arguments.weights / "ours-0.pth")
-        command = f"python -m Miniproject_1 data{' --clean' if clean else ''} -o {arguments.data}"
-        if not arguments.data.exists():
-            if arguments.data != Path("data"):
-                raise ValueError(f"{arguments.data}: no such folder; make it with `{command}`")
-            build(arguments.data, clean=clean)
-        data = {False: load_tensors(arguments.data / "train_data.pkl")}  # by Setting.clean
-        validation_file = arguments.validation or arguments.data / "val_data.pkl"
-        validation = load_tensors(validation_file)
-        clean_file = arguments.data / "clean_data.pkl"
-        if clean:
-            copies = load_tensors(clean_file) if clean_file.is_file() else None
-            if copies is None or not torch.equal(copies[0], torch.cat(data[False])):
-                raise ValueError(f"{clean_file} is missing, or not of the crops of train_data.pkl; make both anew with "
-                                 f"`{command}`")
-            data[True] = stacked(*copies)
-            del copies  # as large as the stacked ones
-    except (ValueError, OSError) as error:
-        print("error:", error, file=sys.stderr)
-        return 2
+    if arguments.table:
+        try:
+            rows = [json.loads(line) for line in arguments.table.read_text().splitlines()]
+            print(summary(rows))
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{arguments.table} holds other rows than those of --results ({error!r})") from error
+        return 0
+    unknown = [name for name in arguments.settings if name not in SETTINGS]
+    if unknown:
+        raise ValueError(f"no setting {'; '.join(unknown)}, expected some of: {'; '.join(SETTINGS)}")
+    minutes = 5 if arguments.minutes is None else arguments.minutes
+    if not minutes >= 0 or (arguments.epochs is not None and arguments.epochs < 1):
+        raise ValueError("expected --minutes of at least 0 or --epochs of at least 1")
+    clean = any(SETTINGS[name].clean for name in arguments.settings)
+    if arguments.start:
+        for name in arguments.settings:
+            with SETTINGS[name].model() as model:
+                begin(model, arguments.start, name)
+        if arguments.weights and arguments.start.resolve() in [
+                (arguments.weights / f"{name}-{seed}.pth").resolve()
+                for name in arguments.settings for seed in arguments.seeds]:
+            raise ValueError(f"--from {arguments.start} would be overwritten; choose another folder for --weights")
+    if arguments.results:
+        check_writable(arguments.results)
+    if arguments.weights:
+        check_writable(arguments.weights / "ours-0.pth")
+    command = f"python -m Miniproject_1 data{' --clean' if clean else ''} -o {arguments.data}"
+    if not arguments.data.exists():
+        if arguments.data != Path("data"):
+            raise ValueError(f"{arguments.data}: no such folder; make it with `{command}`")
+        build(arguments.data, clean=clean)
+    data = {False: load_tensors(arguments.data / "train_data.pkl")}  # by Setting.clean
+    validation_file = arguments.validation or arguments.data / "val_data.pkl"
+    validation = load_tensors(validation_file)
+    clean_file = arguments.data / "clean_data.pkl"
+    if clean:
+        copies = load_tensors(clean_file) if clean_file.is_file() else None
+        if copies is None or not torch.equal(copies[0], torch.cat(data[False])):
+            raise ValueError(f"{clean_file} is missing, or not of the crops of train_data.pkl; make all anew with "
+                             f"`{command}`, and the --photos, --pairs and --seed that it was made with")
+        data[True] = stacked(*copies)
+        del copies  # as large as the stacked ones
 
     rows = []
 
@@ -492,9 +493,9 @@ def main(argv: list[str] | None = None) -> int:
 
     if not arguments.no_throughput:
         speeds = throughput(arguments.settings, data, validation)
+        print(speed_table(speeds), flush=True)
         for speed in speeds:
             keep(speed)
-        print(speed_table(speeds), flush=True)
         for speed in speeds[1:]:
             ratio = speeds[0]["pairs_per_second"] / speed["pairs_per_second"]
             print(f"{speeds[0]['setting']} / {speed['setting']}: {ratio:.2f} times the pairs per second", flush=True)
@@ -504,8 +505,9 @@ def main(argv: list[str] | None = None) -> int:
             amount = " ".join(f"{value:g} {unit}" for unit, value in limit.items())
             print(f"\n{name}, seed {seed}, {amount}", flush=True)
             weights = arguments.weights / f"{name}-{seed}.pth" if arguments.weights else None
-            keep(training(name, limit, seed, data[SETTINGS[name].clean], validation, arguments.start, weights))
-            print(f"{name}: {rows[-1]['psnr']:.3f} dB per image, {rows[-1]['psnr_pooled']:.3f} pooled", flush=True)
+            row = training(name, limit, seed, data[SETTINGS[name].clean], validation, arguments.start, weights)
+            print(f"{name}: {row['psnr']:.3f} dB per image, {row['psnr_pooled']:.3f} pooled", flush=True)
+            keep(row)
     if arguments.epochs or minutes:
         print(f"\n{table(rows)}")
     return 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .. import model
 from . import baseline, pixelate
-from .arguments import Parser
+from .arguments import Parser, program
 from .pixelate import check_writable, replacing
 
 COMMANDS = {
@@ -211,6 +211,7 @@ def draw(grade: dict, bench: list[dict], path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- the command
+@program
 def main(argv: list[str] | None = None) -> int:
     """Write figure and numbers; returns the exit code."""
     parser = Parser(prog="python -m Miniproject_1.others.figures", description=__doc__,
@@ -221,32 +222,28 @@ def main(argv: list[str] | None = None) -> int:
                         help="folder of report.tex; default: report")
     arguments = parser.parse_args(argv)
     figure, text = arguments.output / "figures/training.pdf", arguments.output / "results/numbers.tex"
-    try:
-        grade, graded = read(arguments.results / "grade.json", grade_numbers)
-        weights, weighed = read(arguments.results / "pretrained.json",
-                                lambda results: psnr_numbers(results, "pretrained")
-                                | {"PretrainedDate": results["date"][:10]})
-        bench, benched = read(arguments.results / "bench.jsonl",
-                              lambda rows: bench_numbers(rows) | target_numbers(rows, grade["epochs"]))
-        compared = pick(bench, "training", "ours", minutes=EQUAL)
-        for key in ("pairs", "validation_images"):  # they share a table
-            if grade[key] != compared[key]:
-                raise ValueError(f"{key} is {grade[key]} in grade.json and {compared[key]} in bench.jsonl of "
-                                 f"{arguments.results}; run both commands with the same DATA and VALIDATION")
-        if psnr_numbers(weights, "noisy") != psnr_numbers(grade, "noisy"):
-            raise ValueError(f"grade.json and pretrained.json of {arguments.results} are of different validation "
-                             "images; run both commands with the same VALIDATION")
-        check_writable(figure)
-        check_writable(text)
-        with replacing(figure) as temporary:
-            draw(grade, bench, temporary)
-        sections = {"constants of the code": model_numbers(), source("grade.json", grade): graded,
-                    source("pretrained.json", weights): weighed, source("bench.jsonl", compared): benched}
-        with replacing(text) as temporary:
-            temporary.write_text(macros(sections))
-    except (ValueError, OSError) as error:
-        print("error:", str(error).replace("\n", " "), file=sys.stderr)
-        return 2
+    grade, graded = read(arguments.results / "grade.json", grade_numbers)
+    weights, weighed = read(arguments.results / "pretrained.json",
+                            lambda results: psnr_numbers(results, "pretrained")
+                            | {"PretrainedDate": results["date"][:10]})
+    bench, benched = read(arguments.results / "bench.jsonl",
+                          lambda rows: bench_numbers(rows) | target_numbers(rows, grade["epochs"]))
+    compared = pick(bench, "training", "ours", minutes=EQUAL)
+    for key in ("pairs", "validation_images"):  # they share a table
+        if grade[key] != compared[key]:
+            raise ValueError(f"{key} is {grade[key]} in grade.json and {compared[key]} in bench.jsonl of "
+                             f"{arguments.results}; run both commands with the same DATA and VALIDATION")
+    if psnr_numbers(weights, "noisy") != psnr_numbers(grade, "noisy"):
+        raise ValueError(f"grade.json and pretrained.json of {arguments.results} are of different validation "
+                         "images; run both commands with the same VALIDATION")
+    check_writable(figure)
+    check_writable(text)
+    with replacing(figure) as temporary:
+        draw(grade, bench, temporary)
+    sections = {"constants of the code": model_numbers(), source("grade.json", grade): graded,
+                source("pretrained.json", weights): weighed, source("bench.jsonl", compared): benched}
+    with replacing(text) as temporary:
+        temporary.write_text(macros(sections))
     print(f"wrote {figure} and {text}")
     return 0
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..model import Model, psnr
-from .arguments import Parser, random_seed
+from .arguments import Parser, program, random_seed
 from .images import check_suffix, write
-from .pixelate import centre, check_writable, image_files, noisy_clean, photo_pairs, scene_pairs
+from .pixelate import centre, check_writable, image_files, noisy_clean, photo_pairs, readable, scene_pairs
 
 SCENES = 6
 ENLARGED = 5  # pixels a side for one pixel of an image
@@ -29,28 +29,25 @@ def grid(rows: list[Tensor]) -> Tensor:
     return picture[:, :-GAP, :-GAP]
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="python -m Miniproject_1.others.picture", description=__doc__.split("\n")[2])
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="an image file, such as .png")
     parser.add_argument("--photos", metavar="DIR", type=Path, help="folder of photos; default: generated scenes")
     parser.add_argument("--seed", metavar="S", type=random_seed, default=0, help="of noise and scenes; default: 0")
     arguments = parser.parse_args(argv)
-    try:
-        check_suffix(arguments.output)
-        check_writable(arguments.output)
-        model = Model()
-        model.load_pretrained_model()
-        work = {"seed": arguments.seed, "progress": False, "workers": 1}
-        if arguments.photos:
-            files = image_files(arguments.photos)
-            noisy, clean = photo_pairs(files, len(files), centre, noisy_clean, **work)
-        else:
-            noisy, clean = scene_pairs(SCENES, noisy_clean, **work)
-        denoised = model.predict(noisy)
-        write(grid([noisy.float(), denoised, clean.float()]), arguments.output)
-    except (ValueError, OSError) as error:
-        print("error:", error, file=sys.stderr)
-        return 2
+    check_suffix(arguments.output)
+    check_writable(arguments.output)
+    model = Model()
+    model.load_pretrained_model()
+    work = {"progress": False, "workers": 1}
+    if arguments.photos:
+        files = readable(image_files(arguments.photos), least=1, **work)
+        noisy, clean = photo_pairs(files, len(files), centre, noisy_clean, arguments.seed, **work)
+    else:
+        noisy, clean = scene_pairs(SCENES, noisy_clean, arguments.seed, **work)
+    denoised = model.predict(noisy)
+    write(grid([noisy.float(), denoised, clean.float()]), arguments.output)
     print(f"wrote {arguments.output}: noisy {psnr(noisy, clean):.2f} dB, denoised {psnr(denoised, clean):.2f} dB")
     return 0
 

@@ -141,17 +141,18 @@ def _failure(path: Path) -> str | None:
     return None
 
 
-def readable(files: list[Path], progress: bool, workers: int) -> list[Path]:
-    """The files that decode; the others are counted and named in a warning. ValueError unless two remain."""
+def readable(files: list[Path], progress: bool, workers: int, least: int = 2) -> list[Path]:
+    """The files that decode; the others are counted and named in a warning. ValueError unless `least` remain, which are
+    two to split into training and validation photos."""
     with ThreadPoolExecutor(workers) as pool:
         failures = list(_progress(pool.map(_failure, files), len(files), "checking photos", progress))
     readable = [path for path, failure in zip(files, failures, strict=True) if not failure]
     skipped = [f"{path} ({failure})" for path, failure in zip(files, failures, strict=True) if failure]
-    if len(readable) < 2:
+    if len(readable) < least:
+        purpose = ", one to train on and one to validate on" if least == 2 else ""
+        failure = f"; first failure: {skipped[0]}" if skipped else ""
         raise ValueError(
-            f"{len(readable)} of {len(files)} photos can be read; at least 2 are needed, one to train on and "
-            "one to validate on" + (f"; first failure: {skipped[0]}" if skipped else "")
-        )
+            f"{len(readable)} of {len(files)} photos can be read, expected at least {least}{purpose}{failure}")
     if skipped:
         warnings.warn(f"skipped {len(skipped)} unreadable photos:\n  " + "\n  ".join(skipped), stacklevel=3)
     return readable
@@ -384,7 +385,7 @@ def load_tensors(path: str | Path) -> tuple[Tensor, Tensor]:
     """Read a file that holds a tuple of two N x C x H x W tensors of one shape, onto the CPU.
 
     Nothing in the file is executed. Raises ValueError, naming the path, if the file is missing, damaged or
-    holds anything else.
+    holds anything else, PermissionError if it may not be read.
     """
     advice = (
         "expected a tuple of two N x C x H x W tensors written by torch.save; "
@@ -394,6 +395,8 @@ def load_tensors(path: str | Path) -> tuple[Tensor, Tensor]:
         raise ValueError(f"{path}: no such file; {advice}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:  # says itself what is wrong
+        raise
     except pickle.UnpicklingError as error:  # its text advises to allow all that a pickle may run
         raise ValueError(f"{path}: damaged, or holds more than tensors (refused); {advice}") from error
     except Exception as error:  # damaged bytes end in many types of error

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..model import Model, psnr
-from .arguments import Parser, random_seed
+from .arguments import Parser, program, random_seed
 from .pixelate import cell_mean, centre, check_writable, image_files, open_photo, pixelate, readable, split_files
 from .results import write_results
 
@@ -57,6 +57,7 @@ def each_psnr(images: Tensor, clean: Tensor) -> Tensor:
     return torch.tensor([psnr(image[None], original[None]) for image, original in zip(images, clean, strict=True)])
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Measure all cases; returns the exit code."""
     parser = Parser(prog="python -m Miniproject_1.others.robustness", description=__doc__,
@@ -67,24 +68,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", metavar="S", type=random_seed, default=0, help="as given to `data`; default: 0")
     parser.add_argument("--results", metavar="FILE", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args(argv)
-    try:
-        if arguments.results:
-            check_writable(arguments.results)
-        model = Model()
-        model.load_pretrained_model(arguments.model)
-        photos = readable(image_files(arguments.photos), progress=False, workers=os.cpu_count() or 1)
-        _, files = split_files(photos, arguments.seed)  # as `data` does
-        print(f"{'':42} images   noisy denoised smallest gain worse", flush=True)
-        rows = []
-        for case in CASES:
-            rows.append(measure(model, case, files, arguments.seed))
-            print("{case:42} {images:6d} {noisy:7.2f} {denoised:8.2f} {smallest_gain:13.2f} {worse:5d}".format(
-                **rows[-1]), flush=True)
-        if arguments.results:
-            write_results(arguments.results, arguments.seed, {"cases": rows})
-    except (ValueError, OSError) as error:
-        print("error:", error, file=sys.stderr)
-        return 2
+    if arguments.results:
+        check_writable(arguments.results)
+    model = Model()
+    model.load_pretrained_model(arguments.model)
+    photos = readable(image_files(arguments.photos), progress=False, workers=os.cpu_count() or 1)
+    _, files = split_files(photos, arguments.seed)  # as `data` does
+    print(f"{'':42} images   noisy denoised smallest gain worse", flush=True)
+    rows = []
+    for case in CASES:
+        rows.append(measure(model, case, files, arguments.seed))
+        print("{case:42} {images:6d} {noisy:7.2f} {denoised:8.2f} {smallest_gain:13.2f} {worse:5d}".format(
+            **rows[-1]), flush=True)
+    if arguments.results:
+        write_results(arguments.results, arguments.seed, {"cases": rows})
     return 0
 
 
