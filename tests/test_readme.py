@@ -4,8 +4,6 @@ import json
 import statistics
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "report/results"
 
@@ -22,16 +20,16 @@ def rows(name):
     return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else [json.loads(text)]
 
 
-def psnrs(content):
-    """All PSNR anywhere in a results file, with two decimals."""
-    if isinstance(content, dict):
-        for key, value in content.items():
-            if key in ("psnr", "psnr_pooled", "per_image", "pooled") and isinstance(value, float):
-                yield f"{value:.2f}"
-            yield from psnrs(value)
-    elif isinstance(content, list):
-        for value in content:
-            yield from psnrs(value)
+def trained(name, setting, **budget):
+    """[PSNR per image, pooled] of the one training of a setting, with its `minutes` or `epochs` and `seed`."""
+    row, = (row for row in rows(name) if row["kind"] == "training" and row["setting"] == setting
+            and budget.items() <= row.items())
+    return [row["psnr"], row["psnr_pooled"]]
+
+
+def graded(name, stage):
+    """The same of a stage of test.py."""
+    return list(rows(name)[0]["psnr"][stage].values())
 
 
 def test_speeds():
@@ -43,10 +41,41 @@ def test_speeds():
     assert [row for row in tables() if row[0] in {row[0] for row in expected}] == expected
 
 
-@pytest.mark.parametrize("name", ["grade.json", "bench.jsonl", "gap.jsonl", "pretrained.json"])
-def test_results(name):
-    shown = [cell for row in tables() if row[-1] == name for cell in row[1:-1] if cell]
-    assert shown and set(shown) <= set(psnrs(rows(name)))
+def test_results():
+    """Line by line, by what its label means."""
+    other = "both directions, half rate, batch 64, chroma weight 5"
+    published, = (row for row in rows("bench.jsonl") if row["setting"] == "published" and row.get("minutes") == 10)
+    halfway = min(published["history"], key=lambda row: abs(row["seconds"] - 300))["psnr"]
+    expected = {
+        "noisy input": graded("grade.json", "noisy"),
+        "published network, 5 minutes": [halfway],
+        "published network, 10 minutes": trained("bench.jsonl", "published", minutes=10),
+        "ours, 1 minute": trained("bench.jsonl", "ours", minutes=1),
+        "ours, 5 minutes": trained("bench.jsonl", "ours", minutes=5),
+        "ours, from scratch, 10 epochs": graded("grade.json", "retrained"),
+        "the same with seed 1": graded("grade.json", "pretrained"),  # bestmodel.pth was of seed 1 then
+        "the same with seed 2": trained("bench.jsonl", "ours", epochs=10, seed=2),
+        "the same with seed 2, on clean": trained("bench.jsonl", "clean targets", epochs=10, seed=2),
+        "with twice the work": trained("gap.jsonl", other, epochs=10),
+        "the same, on clean targets": trained("gap.jsonl", f"clean targets, {other}", epochs=10),
+        "`bestmodel.pth`": graded("pretrained.json", "pretrained")}
+    shown = [row for row in tables() if row[-1].endswith((".json", ".jsonl"))]
+    assert [row[1:3] for row in shown] == [[*(f"{value:.2f}" for value in values), ""][:2]
+                                           for values in expected.values()]
+    assert all(row[0].startswith(label) for row, label in zip(shown, expected, strict=True))
+
+
+def test_pretrained_weights():
+    """MODEL_CARD.md and README.md have the accuracy of bestmodel.pth, and what its last steps gained."""
+    card, readme = (" ".join((ROOT / name).read_text().split()) for name in ("MODEL_CARD.md", "README.md"))
+    accuracy, noisy = (graded("pretrained.json", stage) for stage in ("pretrained", "noisy"))
+    assert "{:.2f} dB per image, {:.2f} dB pooled".format(*accuracy) in card
+    assert "noisy input {:.2f} and {:.2f} ".format(*noisy) in card
+    single = [row for row in rows("bestmodel.jsonl") if not row["setting"].startswith("two views")]
+    before, after = single[-1], rows("bestmodel.jsonl")[-1]
+    assert f"from {before['psnr']:.2f} to {after['psnr']:.2f} dB" in card
+    assert f"from {before['psnr']:.2f} to {after['psnr']:.2f} dB" in readme
+    assert f"went from {before['history'][-1]['psnr']:.3f} to {after['history'][-1]['psnr']:.3f} dB" in card
 
 
 def test_gaps_to_clean_targets():
