@@ -157,7 +157,7 @@ class Muon:
             torch._foreach_add_(group, (product @ x).view(-1, *group[0].shape).unbind(), alpha=-rate)
 
 
-def check_images(named: dict[str, Tensor], channels: int, stacklevel: int = 4) -> None:  # 4: who calls `predict`
+def check_images(named: dict[str, Tensor], channels: int, stacklevel: int = 3) -> None:  # 3: who calls `predict`
     """TypeError or ValueError unless all are N x channels x H x W, alike, not empty, finite, with values 0-255."""
     for name, images in named.items():
         if not isinstance(images, Tensor) or images.dtype not in (
@@ -203,8 +203,7 @@ class Model:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bf16(self.device)):
             return net(x).float() + 0.5
 
-    @torch.inference_mode(False)
-    @torch.enable_grad()
+    @torch.inference_mode(False)  # with gradients
     def train(self, noisy_a: Tensor, noisy_b: Tensor, num_epochs: int, *,
               validation: tuple[Tensor, Tensor] | None = None, time_limit: float | None | str = "course",
               seed: int = 0, progress: bool = True, checkpoint: str | os.PathLike | None = None) -> None:
@@ -218,7 +217,7 @@ class Model:
         checkpoint         a file for the weights after each epoch, as by `save`; OSError if it cannot be written
         After Ctrl-C it has the averaged weights so far; a diverging loss warns and ends with the last good ones."""
         start = time.monotonic()
-        check_images({"noisy_a": noisy_a, "noisy_b": noisy_b}, self.net.arguments["channels"], stacklevel=5)
+        check_images({"noisy_a": noisy_a, "noisy_b": noisy_b}, self.net.arguments["channels"], stacklevel=4)
         if type(num_epochs) is not int or num_epochs < 0:
             error = ValueError if type(num_epochs) is int else TypeError
             raise error(f"num_epochs is {num_epochs!r}, expected an integer of 0 or more")
@@ -231,17 +230,17 @@ class Model:
         a, b = (tiles(copies.detach()).to(self.device, dtype) for copies in (noisy_a, noisy_b))
         kind, score, sources, references = "none", lambda: math.nan, (), ()  # too few pairs to hold any out
         if validation is not None:
-            check_images({f"validation[{i}]": x for i, x in enumerate(validation)}, noisy_a.shape[1], stacklevel=5)
+            check_images({f"validation[{i}]": x for i, x in enumerate(validation)}, noisy_a.shape[1], stacklevel=4)
             kind, score, sources, references = "per image", psnr, validation[:1], validation[1:]
         elif len(a) >= 20:
             held = torch.arange(len(a), device=self.device) % max(20, len(a) // HELD_OUT) == 0
             kind, score, sources, references = "est.", estimate_psnr, (a[held], b[held]), (a[held], b[held])
             a, b = a[~held], b[~held]
         if torch.equal(a, b):
-            warnings.warn("noisy_a and noisy_b are identical, expected copies with independent noise", stacklevel=4)
+            warnings.warn("noisy_a and noisy_b are identical, expected copies with independent noise", stacklevel=3)
 
         def report(epoch: int, loss: float, pairs: int, seconds: float, done: float) -> None:
-            value = score(*(self.predict(noisy, self_ensemble=False) for noisy in sources), *references)
+            value = score(*(self._denoised(noisy, self_ensemble=False) for noisy in sources), *references)
             elapsed = time.monotonic() - start
             self.history.append({"epoch": epoch, "loss": loss, "psnr": value, "kind": kind, "pairs": pairs,
                                  "pairs_per_second": pairs / seconds, "seconds": elapsed})
@@ -252,8 +251,7 @@ class Model:
         student = copy.deepcopy(self.net).requires_grad_(True)  # takes the steps; self.net averages its weights
         weights, average = list(student.parameters()), list(self.net.parameters())
         good = [weight.clone() for weight in average]  # what a diverging training falls back on
-        muon = Muon(weights)
-        generator = torch.Generator(self.device).manual_seed(seed)
+        muon, generator = Muon(weights), torch.Generator(self.device).manual_seed(seed)
         if progress:
             print("epoch      loss   PSNR in dB      pairs/s   elapsed      left", flush=True)
         self.history, measured = [], time.monotonic()
@@ -261,12 +259,12 @@ class Model:
         began = time.monotonic()
         end = start + 0.98 * limit - 2 * (began - measured)  # so that the last row fits in
         if num_epochs and end <= began:
-            warnings.warn(f"{limit:g} s are too short for a single step: nothing was trained", stacklevel=4)
+            warnings.warn(f"{limit:g} s are too short for a single step: nothing was trained", stacklevel=3)
         steps = num_epochs * math.ceil(len(a) / BATCH)
         epoch, step, recent = 0, 0, []  # `recent` losses; `lowest`, below, is the least mean of them so far
         done = 0.0 if steps and end > began else 1.0  # progress, by steps or by time, whichever is ahead
         while done < 1:
-            epoch_began, epoch_loss, pairs = time.monotonic(), 0, 0
+            epoch, epoch_began, epoch_loss, pairs = epoch + 1, time.monotonic(), 0, 0
             for index in torch.randperm(len(a), generator=generator, device=self.device).split(BATCH):
                 source, target = augment(a[index], b[index], generator)
                 loss = noise2noise_loss(self._forward(student, source), source / 255, target / 255)
@@ -286,26 +284,28 @@ class Model:
                     if not finite or (len(recent) == CHECK_EVERY and level > lowest + LOSS_RISE):
                         torch._foreach_copy_(average, good)
                         warnings.warn(f"the loss diverged, to {level:.3g} at step {step}: training stopped at the last "
-                                      f"good weights; look for outliers in the pairs, or lower RATE", stacklevel=4)
+                                      f"good weights; look for outliers in the pairs, or lower RATE", stacklevel=3)
                         return
                     torch._foreach_copy_(good, average)
                     lowest = min(lowest, level)
                 if done == 1:
                     break
-            epoch += 1
             report(epoch, epoch_loss.item() / pairs, pairs, time.monotonic() - epoch_began, done)
             try:
                 if checkpoint is not None:
                     self.save(checkpoint)
             except OSError as error:  # a full disk must not end the training
-                warnings.warn(f"epoch {epoch}: checkpoint not written: {error}", stacklevel=4)
+                warnings.warn(f"epoch {epoch}: checkpoint not written: {error}", stacklevel=3)
 
-    @torch.no_grad()
     def predict(self, noisy: Tensor, *, self_ensemble: bool = True) -> Tensor:
         """Denoised images: float32, with the device and shape of `noisy` (N x C x H x W, any size, uint8 or float),
         values 0-255 in (else TypeError, ValueError) and out, without gradients, in bounded memory. `self_ensemble`
         averages over eight flips and rotations: better, 8 times slower (R. Timofte et al., CVPR 2016, section 3.6)."""
         check_images({"noisy": noisy}, self.net.arguments["channels"])
+        return self._denoised(noisy, self_ensemble)
+
+    @torch.no_grad()
+    def _denoised(self, noisy: Tensor, self_ensemble: bool) -> Tensor:  # `predict` of checked images
         views = [(turns, axes) for turns in range(4) for axes in ((), (-1,))] if self_ensemble else [(0, ())]
         out = torch.zeros(noisy.shape, dtype=torch.float32, device=noisy.device)
         halo = self.net.reach  # a multiple of 2^depth, as CORE, so that every square has the grid of the whole

@@ -298,8 +298,9 @@ def test_time_limit_ends_the_training_annealed(monkeypatch, small_steps):
 
 def test_a_limit_too_short_for_a_step_is_said(small_steps):
     denoiser = small_model()
-    with pytest.warns(UserWarning, match="too short for a single step"):
+    with pytest.warns(UserWarning, match="too short for a single step") as caught:
         denoiser.train(*noisy_pairs(64)[:2], 1, time_limit=1e-6, progress=False)
+    assert caught[0].filename == __file__  # not in torch's decorators
 
 
 def test_no_method_changes_global_state_and_training_works_with_autograd_off(tmp_path, small_steps):
@@ -357,8 +358,9 @@ def test_a_loss_of_nan_stops_with_the_last_good_weights(monkeypatch, small_steps
     loss = model.noise2noise_loss
     monkeypatch.setattr(model, "noise2noise_loss", diverging)
     denoiser = small_model()
-    with pytest.warns(UserWarning, match="diverged"):
+    with pytest.warns(UserWarning, match="diverged") as caught:
         denoiser.train(a, b, 100)
+    assert caught[0].filename == __file__
     assert len(losses) == 100
     assert " nan " in capsys.readouterr().out  # a row says so, as epoch 0 has a "-"
     assert psnr(denoiser.predict(a), clean) > psnr(a, clean) + 0.5
@@ -392,8 +394,9 @@ def test_a_checkpoint_that_cannot_be_written(tmp_path, monkeypatch, small_steps)
         raise OSError("No space left on device")
 
     monkeypatch.setattr(os, "replace", full_disk)
-    with pytest.warns(UserWarning, match="epoch 1: checkpoint not written: No space"):
+    with pytest.warns(UserWarning, match="epoch 1: checkpoint not written: No space") as caught:
         denoiser.train(a, b, 1, progress=False, checkpoint=tmp_path / "model.pth")
+    assert caught[0].filename == __file__
     assert not list(tmp_path.iterdir())
 
 
@@ -573,7 +576,10 @@ def test_images_scaled_to_one_get_a_hint():
     with pytest.warns(UserWarning, match="multiply it by 255") as caught:
         denoiser.predict(GOOD / 255)
         denoiser.train(GOOD / 255, GOOD, 0, progress=False)
-    assert [warning.filename for warning in caught] == [__file__] * 2  # not in torch's decorators
+        denoiser.train(GOOD, GOOD + 1, 1, validation=(GOOD / 255, GOOD), progress=False)
+    names = [str(warning.message).split()[0] for warning in caught]
+    assert names == ["noisy", "noisy_a", "validation[0]"]  # once each, not in each epoch
+    assert {warning.filename for warning in caught} == {__file__}  # not in torch's decorators
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         denoiser.predict(torch.zeros(1, 3, 4, 4))  # black is black on either scale
