@@ -1,6 +1,7 @@
 """The numbers in the tables of README.md and MODEL_CARD.md are those of the results files."""
 
 import json
+import re
 import statistics
 from pathlib import Path
 
@@ -66,11 +67,19 @@ def test_results():
 
 
 def test_pretrained_weights():
-    """MODEL_CARD.md and README.md have the accuracy of bestmodel.pth, and what its last steps gained."""
+    """MODEL_CARD.md and README.md have the accuracy of bestmodel.pth, its training, and what its last steps gained."""
     card, readme = (" ".join((ROOT / name).read_text().split()) for name in ("MODEL_CARD.md", "README.md"))
     accuracy, noisy = (graded("pretrained.json", stage) for stage in ("pretrained", "noisy"))
     assert "{:.2f} dB per image, {:.2f} dB pooled".format(*accuracy) in card
     assert "noisy input {:.2f} and {:.2f} ".format(*noisy) in card
+    steps = rows("bestmodel.jsonl")
+    minutes = [f"{row.get('minutes', row['seconds'] / 60):.0f}" for row in steps]  # the first had epochs
+    assert f"trained for {' + '.join(minutes[1:])} minutes more" in readme
+    (training,) = (row[1] for row in tables("MODEL_CARD.md") if row[0] == "training")
+    assert " + ".join(re.findall(r"(\d[\d +]*) minutes", training)) == " + ".join(minutes)
+    assert re.findall(r"\d[\d,]*,\d{3}", training) == [f"{row['pairs_seen']:,}" for row in steps[1:]]
+    assert re.findall(r"seed (\d+)", training) == [str(row["seed"]) for row in steps]
+    assert set(re.findall(r"\d{4}-\d\d-\d\d", training)) == {row["date"][:10] for row in steps}
     single = [row for row in rows("bestmodel.jsonl") if not row["setting"].startswith("two views")]
     before, after = single[-1], rows("bestmodel.jsonl")[-1]
     assert f"from {before['psnr']:.2f} to {after['psnr']:.2f} dB" in card
