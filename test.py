@@ -27,7 +27,7 @@ from pathlib import Path
 import torch
 
 # The harness's own data helpers. `import_submission` forgets this package before it imports the one to grade.
-from Miniproject_1.others.arguments import Parser
+from Miniproject_1.others.arguments import Parser, program
 from Miniproject_1.others.pixelate import build, check_writable, load_tensors
 from Miniproject_1.others.results import processor, write_results
 
@@ -450,6 +450,7 @@ def positive(text):
 positive.__name__ = "positive integer"  # what argparse calls the type in its error
 
 
+@program
 def main(argv=None):
     parser = Parser(
         description="Grade a submission: interface, predictions, pretrained weights, training from scratch.",
@@ -467,26 +468,23 @@ def main(argv=None):
     parser.add_argument("--results", type=Path, metavar="FILE", help="write the numbers as JSON")
     args = parser.parse_args(argv)
 
-    try:
-        folder = args.project.resolve()
-        if not (folder / PACKAGE).is_dir():
-            raise ValueError(f"no {PACKAGE} folder in {folder}; -p takes the folder that holds {PACKAGE}/")
-        if args.results:
-            check_writable(args.results)
-        train, validation = load_data(args.data, args.validation, args.pairs)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    folder = args.project.resolve()
+    if not (folder / PACKAGE).is_dir():
+        raise ValueError(f"no {PACKAGE} folder in {folder}; -p takes the folder that holds {PACKAGE}/")
+    if args.results:
+        check_writable(args.results)
+    train, validation = load_data(args.data, args.validation, args.pairs)
 
     limit = LIMIT["cuda" if torch.cuda.is_available() else "cpu"]
     grade = Check.grade = Grade(folder, train, validation, args.epochs, limit)
     grade.psnr["noisy"] = psnr(*validation)
     results = Verdicts()
     print(f"grading {folder}", flush=True)
-    for case in CHECKS:
-        for name in vars(case):  # in the order of their definition, which unittest's loader would sort
-            if name.startswith("test_"):
-                case(name).run(results)
+    with contextlib.redirect_stdout(sys.stdout), contextlib.redirect_stderr(sys.stderr):  # back after Ctrl-C
+        for case in CHECKS:
+            for name in vars(case):  # in the order of their definition, which unittest's loader would sort
+                if name.startswith("test_"):
+                    case(name).run(results)
     print_summary(grade, results.rows)
     if args.results:
         write_results(args.results, SEED, figures(grade, results.rows))
@@ -495,8 +493,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.__stderr__)  # the check that was interrupted had redirected sys.stderr
-        sys.exit(130)
+    sys.exit(main())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .model import BATCH, Model, tiles
 from .others import images
-from .others.arguments import Parser, failed, program, random_seed
+from .others.arguments import Parser, failed, program, random_seed, saved_on_ctrl_c
 from .others.pixelate import build, check_writable, image_files, load_tensors
 
 STEPS = 500  # of a training by default, about, or ten epochs if more: those of a handful of images would learn nothing
@@ -48,9 +48,7 @@ written with 8. EXIF data and colour profiles are not copied.
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 after `error: ...` on stderr, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-        return arguments.run(arguments)
+    return arguments.run(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,17 +119,10 @@ def _train(arguments: argparse.Namespace) -> int:
         model = Model()
     if arguments.start:
         _load(model, arguments.start)
-    try:
+    with saved_on_ctrl_c(model, arguments.output):
         model.train(noisy_a, noisy_b, epochs, validation=validation, seed=arguments.seed,
                     time_limit=None if arguments.minutes is None else 60 * arguments.minutes,
                     progress=not arguments.quiet, checkpoint=arguments.output)
-    except KeyboardInterrupt:
-        # not begun, or not one epoch yet: an older file is worth more
-        if not model.history or (len(model.history) == 1 and arguments.output.exists()):
-            raise
-        model.save(arguments.output)
-        print(f"interrupted: wrote the weights reached so far to {arguments.output}", file=sys.stderr)
-        return 130
     model.save(arguments.output)
     print(f"wrote {arguments.output}")
     return 0
@@ -196,6 +187,9 @@ def _outputs(arguments: argparse.Namespace) -> dict[Path, Path]:
             sources.append((given, Path(given.name)))
         else:
             raise ValueError(f"{given}: no such file or folder")
+    if not sources:
+        raise ValueError(f"no image to denoise in {', '.join(map(str, arguments.images))}: expected files that Pillow "
+                         f"can write, such as .png, outside of {arguments.output}")
     taken: dict[Path, Path] = {}  # every file that will be written -> the image it comes from
     outputs = {}
     for source, name in sources:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import warnings
 
 import pytest
 import torch
@@ -49,7 +51,7 @@ def test_every_setting_trains(name, data, tmp_path):
 def quick(monkeypatch):
     """Throughput in one short turn."""
     monkeypatch.setattr(bench, "TURNS", 1)
-    monkeypatch.setattr(bench, "TURN", 0.3)
+    monkeypatch.setattr(bench, "TURN", 1.0)
     monkeypatch.setattr(bench, "PRODUCT", 64)
 
 
@@ -72,7 +74,7 @@ def test_results_are_appended_and_shown(data, tmp_path, quick, capsys):
     assert ours.split()[0] == "ours" and ours.split()[-1] == f"{speed['images_per_second_self_ensemble']:,.0f}"
     assert adam.split()[0] == "Adam"
     kept = ["--weights", str(tmp_path / "weights")]
-    assert bench.main([*common, *kept, "--minutes", "0.01", "--no-throughput", "--seeds", "3", "4"]) == 0
+    assert bench.main([*common, *kept, "--minutes", "0.02", "--no-throughput", "--seeds", "3", "4"]) == 0
     assert [(row["kind"], row["setting"], row.get("seed")) for row in rows(path)] == [
         ("throughput", "ours", None), ("throughput", "Adam", None), ("training", "ours", 3), ("training", "Adam", 3),
         ("training", "ours", 4), ("training", "Adam", 4)]
@@ -147,26 +149,40 @@ def test_weights_are_kept_after_each_epoch(data, tmp_path, monkeypatch):
     monkeypatch.setattr(Model, "save", lambda self, path: saved.append((path, len(self.history))))
     arguments = ["-d", str(data), "--epochs", "2", "--no-throughput", "--weights", str(tmp_path)]
     assert bench.main(["ours", *arguments]) == 0
-    assert saved == [(tmp_path / "ours-0.pth", count) for count in (2, 3)]  # rows of the history: epochs 0, 1, 2
+    assert saved == [(tmp_path / "ours-0.pth", count) for count in (2, 3, 3)]  # rows of the history: epochs 0, 1, 2
 
 
-@pytest.mark.parametrize("older", [True, False])
-def test_ctrl_c_keeps_the_weights(older, data, tmp_path, monkeypatch, capsys):
-    """... reached in the first epoch, unless there are older ones."""
-    output = tmp_path / "ours-0.pth"
-    if older:
-        output.write_bytes(b"older")
+def test_ctrl_c_keeps_the_weights(data, tmp_path, monkeypatch, capsys):
+    """... of the second epoch, in the place of the first one's."""
+    output, seen = tmp_path / "ours-0.pth", []
 
     def interrupted(*arguments):
-        raise KeyboardInterrupt
+        seen.append(output.read_bytes() if output.exists() else b"")
+        if len(seen) == 6:  # in the last of three steps
+            raise KeyboardInterrupt
+        return bench.augment(*arguments)
 
     monkeypatch.setattr(model, "augment", interrupted)
-    assert bench.main(["ours", "-d", str(data), "--epochs", "2", "--no-throughput", "--weights", str(tmp_path)]) == 130
-    assert capsys.readouterr().err == "interrupted\n"
-    if older:
-        assert output.read_bytes() == b"older"
-    else:
-        Model().load_pretrained_model(output)
+    assert bench.main(["ours", "-d", str(data), "--epochs", "3", "--no-throughput", "--weights", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == f"interrupted: wrote the weights reached so far to {output}\n"
+    assert seen[2] == b"" != seen[3] and seen[-1] != output.read_bytes()
+    Model().load_pretrained_model(output)
+
+
+def test_weights_are_kept_without_an_epoch(data, tmp_path, monkeypatch, capsys):
+    """... as the loss diverges in the first one: those that the training fell back on, which were measured."""
+    monkeypatch.setattr(model, "noise2noise_loss", lambda denoised, *_: denoised.mean() * math.nan)
+    results = ["--results", str(tmp_path / "results.jsonl")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as outside of pytest
+        assert bench.main(["ours", "-d", str(data), "--epochs", "1", "--no-throughput", "--weights", str(tmp_path),
+                           *results]) == 0
+    assert "warning: the loss diverged" in capsys.readouterr().err
+    kept = Model()
+    kept.load_pretrained_model(tmp_path / "ours-0.pth")
+    noisy, clean = load_tensors(data / "val_data.pkl")
+    (row,) = rows(tmp_path / "results.jsonl")
+    assert row["pairs_seen"] == 0 and bench.psnr(kept.predict(noisy), clean) == pytest.approx(row["psnr"])
 
 
 def test_what_was_measured_is_printed_before_it_is_written(data, tmp_path, monkeypatch, capsys):

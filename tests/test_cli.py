@@ -194,9 +194,10 @@ def test_ctrl_c_saves_the_weights(tmp_path, data, capsys, ctrl_c):
     Model().load_pretrained_model(output)
 
 
-@pytest.mark.parametrize("older", [True, False])
-def test_ctrl_c_in_the_first_epoch(older, tmp_path, data, capsys, monkeypatch):
-    """An older file stays; without one the weights reached so far are written."""
+@pytest.mark.parametrize("function, older, written", [("tiles", False, False), ("augment", True, False),
+                                                      ("augment", False, True)])
+def test_ctrl_c_before_an_epoch_is_done(function, older, written, tmp_path, data, capsys, monkeypatch):
+    """Before training has begun nothing is written; in its first epoch the weights, unless there is an older file."""
     output = tmp_path / "model.pth"
     if older:
         output.write_bytes(b"older")
@@ -204,14 +205,15 @@ def test_ctrl_c_in_the_first_epoch(older, tmp_path, data, capsys, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model, "augment", interrupted)
+    monkeypatch.setattr(model, function, interrupted)
     assert run("train", "-d", data, "--epochs", 2, "-o", output, "--quiet") == 130
     error = capsys.readouterr().err
-    if older:
-        assert error == "interrupted\n" and output.read_bytes() == b"older"
-    else:
-        assert f"to {output}" in error
+    if written:
+        assert error == f"interrupted: wrote the weights reached so far to {output}\n"
         Model().load_pretrained_model(output)
+    else:
+        assert error == "interrupted\n" and output.exists() == older
+        assert not older or output.read_bytes() == b"older"
 
 
 def test_train_refuses(tmp_path, data, capsys):
@@ -323,7 +325,13 @@ def test_denoise_leaves_out_what_it_cannot_write(tmp_path, weights, capsys):
     assert error.startswith("warning: ") and "clip.mpg is left out" in error and error.count("\n") == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
     assert_refused(capsys, ["denoise", tmp_path / "in/clip.mpg", "-o", tmp_path / "out", "--model", weights],
-                   "clip.mpg", "convert")
+                   "clip.mpg", "suffix")
+    (tmp_path / "in/a.png").unlink()  # nothing is left
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert run("denoise", tmp_path / "in", "-o", tmp_path / "out", "--model", weights) == 2
+    warning, error = capsys.readouterr().err.splitlines()
+    assert "clip.mpg is left out" in warning and error.startswith(f"error: no image to denoise in {tmp_path / 'in'}: ")
 
 
 def test_denoise_refuses_before_the_work(tmp_path, weights, capsys):

@@ -173,6 +173,24 @@ def test_overrun(tmp_path, data):
     assert re.search(r"\d+ s of 5 s", verdict(failed(lines), "training and testing end"))
 
 
+def test_ctrl_c(tmp_path, data):
+    """... in a check, which has redirected stderr, ends the grading in one line."""
+    project = submission(tmp_path, GOOD, train=("self.history = [{", "raise KeyboardInterrupt\n#"))
+    code, lines, _, stderr = grade(project, data)
+    assert (code, stderr) == (130, "interrupted\n")
+    assert lines and failed(lines) == []
+
+
+def test_a_full_disk(tmp_path, data):
+    """... ends the grading in one line, too, below the verdicts."""
+    full = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); import test; from unittest import mock; "
+            "test.write_results = mock.Mock(side_effect=OSError('No space left on device')); sys.exit(test.main())")
+    project = submission(tmp_path, GOOD)
+    code, lines, stdout, stderr = grade(project, data, "--results", tmp_path / "grade.json", command=("-c", full))
+    assert stdout.splitlines()[-1] == f"{len(lines)} passed, 0 failed"
+    assert (code, stderr.splitlines()[-1]) == (2, "error: No space left on device")
+
+
 def test_package_without_init(tmp_path, data):
     """Python takes such a folder for a part of any other Miniproject_1; ours must not be graded instead."""
     project = submission(tmp_path, GOOD)

@@ -1,5 +1,7 @@
 """Image files to tensors and back, and pairs from two folders."""
 
+import warnings
+
 import pytest
 import torch
 from PIL import Image, ImageOps
@@ -129,8 +131,11 @@ def test_picture_of_scenes_and_of_photos(tmp_path, capsys):
     assert photo.shape == (3, height, side)
     assert photo[:, 0, 0].tolist() == photo[:, -1, 0].tolist() == [200, 0, 0]  # noisy and clean: it is flat
     (tmp_path / "photos/cut.png").write_bytes((tmp_path / "photos/red.png").read_bytes()[:60])
-    with pytest.warns(UserWarning, match="cut.png"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as outside of pytest
         assert main(["--photos", str(tmp_path / "photos"), "-o", str(tmp_path / "photo.png")]) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("warning: ") and "cut.png" in error and ".py:" not in error
     assert torch.equal(read(tmp_path / "photo.png"), photo)
     assert main(["--photos", str(tmp_path / "missing"), "-o", str(tmp_path / "photo.png")]) == 2
     assert capsys.readouterr().err.startswith("error: ")

@@ -1,9 +1,14 @@
-"""What all command lines share: errors of one line, and the type of --seed."""
+"""What all command lines share: errors and warnings of one line, what Ctrl-C leaves, and the type of --seed."""
 
 import argparse
 import functools
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..model import Model
 
 
 class Parser(argparse.ArgumentParser):
@@ -15,17 +20,32 @@ class Parser(argparse.ArgumentParser):
 
 def program(main: Callable[[list[str] | None], int]) -> Callable[[list[str] | None], int]:
     """Decorates the `main` of a program, which takes arguments and returns the exit code: bad input and what torch or
-    the disk refuses become `failed`, Ctrl-C the exit code 130."""
+    the disk refuses become `failed`, Ctrl-C the exit code 130; a warning is printed without its place in the code."""
     @functools.wraps(main)
     def run(argv: list[str] | None = None) -> int:
-        try:
-            return main(argv)
-        except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:  # the last: torch's
-            return failed(error)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return 130
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+            try:
+                return main(argv)
+            except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:  # the last: torch's
+                return failed(error)
+            except KeyboardInterrupt as interrupt:
+                print(": ".join(("interrupted", *map(str, interrupt.args))), file=sys.stderr)
+                return 130
     return run
+
+
+@contextmanager
+def saved_on_ctrl_c(model: Model, path: Path | None) -> Iterator[None]:
+    """Ctrl-C in the `Model.train` within writes the weights reached so far to `path`, if any, and says so. But training
+    must have begun, and before its first epoch is done an older file is worth more."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if path and model.history and (len(model.history) > 1 or not path.exists()):
+            model.save(path)
+            raise KeyboardInterrupt(f"wrote the weights reached so far to {path}") from None
+        raise
 
 
 def failed(error: Exception) -> int:

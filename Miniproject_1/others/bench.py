@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .. import model as core
 from ..model import Model, has_bf16, psnr
-from .arguments import Parser, program, random_seed
+from .arguments import Parser, program, random_seed, saved_on_ctrl_c
 from .baseline import PublishedModel
 from .pixelate import build, check_writable, load_tensors
 from .results import append_results
@@ -329,30 +329,26 @@ def begin(model: Model | PublishedModel, start: Path, name: str) -> None:
 
 
 def training(name: str, budget: dict, seed: int, pairs: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor],
-             start: Path | None = None, weights: Path | None = None) -> dict:
+             start: Path | None = None, weights: Path | None = None) -> tuple[dict, Model | PublishedModel]:
     """Train a setting on pairs (`stacked` for clean targets) within `budget`, {"minutes": M} or {"epochs": E}, from
-    new weights or those in `start` (`begin`); its results, PSNR as `predict` gives it. The file `weights` gets our
-    network's, after each epoch and after Ctrl-C."""
+    new weights or those in `start` (`begin`); its results, PSNR as `predict` gives it, and the model. The file
+    `weights`, only of our network, gets its weights after each epoch and after Ctrl-C."""
     epochs, seconds = budget.get("epochs", ENDLESS), 60 * budget["minutes"] if "minutes" in budget else None
     with SETTINGS[name].model(seed) as model:
         if start:
             begin(model, start, name)
-        kept = weights and isinstance(model, Model)
-        checkpoint = {"checkpoint": weights} if kept else {}
-        try:
+        checkpoint = {"checkpoint": weights} if weights else {}
+        with saved_on_ctrl_c(model, weights):
             model.train(*pairs, epochs, validation=validation, time_limit=seconds, seed=seed, **checkpoint)
-        except KeyboardInterrupt:
-            if kept and (len(model.history) > 1 or not weights.exists()):  # else an older file is worth more
-                model.save(weights)
-            raise
     seen = sum(row["pairs"] for row in model.history)
     denoised = model.predict(validation[0])
-    return {"kind": "training", "setting": name, "seed": seed, **budget, **({"from": str(start)} if start else {}),
-            "pairs": len(pairs[0]), "pairs_seen": seen,
-            "parameters": sum(weight.numel() for weight in model.net.parameters()),
-            "seconds": model.history[-1]["seconds"], "validation_images": len(denoised),
-            "psnr": psnr(denoised, validation[1]), "psnr_pooled": pooled(denoised, validation[1]),
-            "history": model.history}
+    row = {"kind": "training", "setting": name, "seed": seed, **budget, **({"from": str(start)} if start else {}),
+           "pairs": len(pairs[0]), "pairs_seen": seen,
+           "parameters": sum(weight.numel() for weight in model.net.parameters()),
+           "seconds": model.history[-1]["seconds"], "validation_images": len(denoised),
+           "psnr": psnr(denoised, validation[1]), "psnr_pooled": pooled(denoised, validation[1]),
+           "history": model.history}
+    return row, model
 
 
 # ---------------------------------------------------------------------------------------------- the command
@@ -436,8 +432,8 @@ def main(argv: list[str] | None = None) -> int:
                         help="start each training from these weights, of the same network or one of fewer blocks")
     parser.add_argument("--no-throughput", action="store_true", help="only train")
     parser.add_argument("--weights", metavar="DIR", type=Path,
-                        help="keep our network's, after each epoch, as SETTING-SEED.pth; those of GELU and 2 x 2 input "
-                             "are for --from only")
+                        help="keep our network's, after each epoch and at the end, as SETTING-SEED.pth; those of "
+                             "GELU and 2 x 2 input are for --from only")
     parser.add_argument("--results", metavar="FILE", type=Path, help="append the figures, a line of JSON each")
     parser.add_argument("--table", metavar="FILE", type=Path, help="only print what this results file holds")
     arguments = parser.parse_args(argv)
@@ -504,10 +500,13 @@ def main(argv: list[str] | None = None) -> int:
         for name in arguments.settings:
             amount = " ".join(f"{value:g} {unit}" for unit, value in limit.items())
             print(f"\n{name}, seed {seed}, {amount}", flush=True)
-            weights = arguments.weights / f"{name}-{seed}.pth" if arguments.weights else None
-            row = training(name, limit, seed, data[SETTINGS[name].clean], validation, arguments.start, weights)
+            setting = SETTINGS[name]
+            weights = arguments.weights / f"{name}-{seed}.pth" if arguments.weights and not setting.published else None
+            row, model = training(name, limit, seed, data[setting.clean], validation, arguments.start, weights)
             print(f"{name}: {row['psnr']:.3f} dB per image, {row['psnr_pooled']:.3f} pooled", flush=True)
             keep(row)
+            if weights:  # also without an epoch, after a loss that diverged, and if a checkpoint could not be written
+                model.save(weights)
     if arguments.epochs or minutes:
         print(f"\n{table(rows)}")
     return 0
