@@ -25,7 +25,7 @@ BLOCKS = 2              # residual blocks per level, down and up
 BATCH = 32              # pairs per step: few, as a short training is short of steps rather than of accurate gradients
 RATE = 5e-3             # of Muon, at the start, annealed linearly to 0; twice it is faster at first but ends lower
 MOMENTUM = 0.95         # of Muon, as its authors have it
-EMA = 0.995             # decay per step of the averaged weights, which are kept; less in the first 2,000 quick steps
+EMA = 0.995             # decay per step of the averaged weights, which are kept; less in the first 2,000 steps
 WEIGHT_POWER = 0.75     # of the loss's weights: 1 would be the inverse variance, if the estimate were exact
 VARIANCE_FLOOR = 1e-4   # added to the variance there (2.5 grey levels squared): flat areas must not dominate
 LOSS_FLOOR = 1e-4       # MSE added inside the logarithm of the loss (-40 dB): flat images must not dominate
@@ -207,12 +207,12 @@ class Model:
     def train(self, noisy_a: Tensor, noisy_b: Tensor, num_epochs: int, *,
               validation: tuple[Tensor, Tensor] | None = None, time_limit: float | None | str = "course",
               seed: int = 0, progress: bool = True, checkpoint: str | os.PathLike | None = None) -> None:
-        """Train for `num_epochs` passes over pairs of noisy copies, starting from the weights that the model has.
+        """Train for `num_epochs` (integer, else TypeError) passes over pairs, from the weights that the model has.
 
         noisy_a, noisy_b   N x C x H x W, uint8 or float, 0-255 (TypeError, ValueError); cut into tiles above 64 x 64
         validation         (noisy, clean) for each epoch's PSNR (per image, no self-ensemble); without it the PSNR is
                            estimated on pairs held out of training (`estimate_psnr`, marked "est.")
-        time_limit         seconds for all, annealed; None: no limit; "course": 9 minutes on a GPU, 42 on a CPU
+        time_limit         seconds (ValueError), annealed; None: no limit; "course": 9 minutes on a GPU, 42 on a CPU
         seed, progress     of shuffling and augmentation; whether to print the rows per epoch that `history` gets
         checkpoint         a file for the weights after each epoch, as by `save`; OSError if it cannot be written
         After Ctrl-C it has the averaged weights so far; a diverging loss warns and ends with the last good ones."""
@@ -299,7 +299,7 @@ class Model:
 
     def predict(self, noisy: Tensor, *, self_ensemble: bool = True) -> Tensor:
         """Denoised images: float32, with the device and shape of `noisy` (N x C x H x W, any size, uint8 or float),
-        values 0-255 in (else TypeError, ValueError) and out, without gradients, in bounded memory. `self_ensemble`
+        0-255 in (else TypeError, ValueError) and out, no gradients; bounded memory beside a few copies. `self_ensemble`
         averages over eight flips and rotations: better, 8 times slower (R. Timofte et al., CVPR 2016, section 3.6)."""
         check_images({"noisy": noisy}, self.net.arguments["channels"])
         return self._denoised(noisy, self_ensemble)
@@ -323,7 +323,7 @@ class Model:
         return out.mul_(255 / len(views)).clamp_(0, 255)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write weights and U-Net arguments to `path`, by way of a temporary file: whole or not at all."""
+        """Write weights and U-Net arguments to `path`, by way of a temporary file: whole or not at all (OSError)."""
         buffer = io.BytesIO()  # where torch.save to a full disk would raise a RuntimeError, writing raises OSError
         torch.save({"unet": self.net.arguments, "weights": self.net.state_dict()}, buffer)
         temporary = Path(f"{os.fspath(path)}.tmp")  # same folder: the move is atomic

@@ -54,7 +54,7 @@ def results(tmp_path):
     ]
     (folder / "grade.json").write_text(json.dumps(WHERE | grade))
     newer = {"psnr": psnr | {"pretrained": {"per_image": 26.0, "pooled": 25.0}}}
-    (folder / "pretrained.json").write_text(json.dumps(WHERE | newer))
+    (folder / "pretrained.json").write_text(json.dumps(WHERE | newer | {"date": "2026-01-05T00:00:00+00:00"}))
     (folder / "bench.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -89,7 +89,8 @@ def test_numbers(results, tmp_path):
         "Pairs": "50,000", "Epochs": "2", "TrainingMinutes": "1.5", "TestingSeconds": "14", "LimitMinutes": "45",
         "NoisyPerImage": "20.50", "NoisyPooled": "19.50", "RetrainedPerImage": "25.25",
         "PretrainedPerImage": "26.00", "PretrainedPooled": "25.00",
-        "EstimatePooled": "24.56", "GradeDate": "2026-01-02", "GradeMachine": r"A\_B 100\%, 2 threads, PyTorch 2.0",
+        "EstimatePooled": "24.56", "FirstDate": "2026-01-02", "LastDate": "2026-01-05",
+        "GradeMachine": r"A\_B 100\%, 2 threads, PyTorch 2.0",
         "OursFlops": "200", "PublishedFlops": "900", "FlopsRatio": "4.5", "PublishedParameters": "1.35",
         "OursThroughput": "400", "ThroughputRatio": "5.0", "OursShare": r"50\%", "PublishedEqualTime": "24.75",
         "EqualTimeGain": "0.75", "EnsembleGain": "0.08", "EqualMinutes": "5", "OursEqualEpochs": "2.4",

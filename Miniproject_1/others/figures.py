@@ -1,8 +1,8 @@
 """The figure and the numbers of the report: `python -m Miniproject_1.others.figures [--results DIR] [-o DIR]`.
 
 Reads grade.json, pretrained.json and bench.jsonl, which COMMANDS write, and the constants of the model. Writes
-figures/training.pdf and results/numbers.tex, one LaTeX macro for each number of the text: report.tex holds no measured
-number itself.
+figures/training.pdf and results/numbers.tex, one LaTeX macro for each number of the text: report.tex holds no number
+that we measured.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def model_numbers() -> dict[str, str]:
 def grade_numbers(results: dict) -> dict[str, str]:
     """What grade.json holds, but for the pretrained weights, which may be newer."""
     return {
-        "GradeDate": results["date"][:10], "GradeMachine": machine(results),
+        "GradeMachine": machine(results),
         "Pairs": f"{results['pairs']:,}", "ValidationImages": f"{results['validation_images']:,}",
         "Epochs": f"{results['epochs']}", "LimitMinutes": f"{results['limit'] / 60:.0f}",
         "TrainingMinutes": f"{results['seconds']['training'] / 60:.1f}",
@@ -224,8 +224,7 @@ def main(argv: list[str] | None = None) -> int:
     figure, text = arguments.output / "figures/training.pdf", arguments.output / "results/numbers.tex"
     grade, graded = read(arguments.results / "grade.json", grade_numbers)
     weights, weighed = read(arguments.results / "pretrained.json",
-                            lambda results: psnr_numbers(results, "pretrained")
-                            | {"PretrainedDate": results["date"][:10]})
+                            lambda results: psnr_numbers(results, "pretrained"))
     bench, benched = read(arguments.results / "bench.jsonl",
                           lambda rows: bench_numbers(rows) | target_numbers(rows, grade["epochs"]))
     compared = pick(bench, "training", "ours", minutes=EQUAL)
@@ -240,7 +239,9 @@ def main(argv: list[str] | None = None) -> int:
     check_writable(text)
     with replacing(figure) as temporary:
         draw(grade, bench, temporary)
-    sections = {"constants of the code": model_numbers(), source("grade.json", grade): graded,
+    days = sorted(row["date"][:10] for row in (grade, weights, *bench))
+    sections = {"constants of the code": model_numbers(), "all results": {"FirstDate": days[0], "LastDate": days[-1]},
+                source("grade.json", grade): graded,
                 source("pretrained.json", weights): weighed, source("bench.jsonl", compared): benched}
     with replacing(text) as temporary:
         temporary.write_text(macros(sections))
