@@ -5,7 +5,8 @@ verdict a line, whatever the submission does: a crash in it is a FAIL with its r
 values scaled to [0, 1] and is given averaged over images ("per image", the course's score) and from the mean
 error of all images ("pooled").
 
-Needs PyTorch only. Exit code: 0 all checks passed, 1 a check failed, 2 bad usage.
+Needs PyTorch only. Exit code: 0 all checks passed, 1 a check failed, 2 after `error: ...`, 130 after
+Ctrl-C.
 """
 
 import ast
@@ -21,6 +22,7 @@ import tempfile
 import time
 import traceback
 import unittest
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +31,7 @@ import torch
 # The harness's own data helpers. `import_submission` forgets this package before it imports the one to grade.
 from Miniproject_1.others.arguments import Parser, program
 from Miniproject_1.others.pixelate import build, check_writable, load_tensors
-from Miniproject_1.others.results import processor, write_results
+from Miniproject_1.others.results import processor, strict, write_results
 
 ROOT = Path(__file__).resolve().parent
 PACKAGE = "Miniproject_1"
@@ -38,6 +40,7 @@ MARGIN = 1.0          # dB over the noisy input asked of pretrained weights; a t
 RETRAIN_PAIRS = 1000  # pairs of the short trainings that continue from the pretrained weights,
 FEW = 200             # and validation images for these
 BATCH = 100           # images per call of predict in a measurement, a size that the assignment names
+SHOW_WARNING = warnings.showwarning  # with its place in the submission, which `program` leaves out
 SEED = 0              # global seed set before every check, so that a grade can be repeated
 
 
@@ -159,6 +162,8 @@ class Check(unittest.TestCase):
         output = contextlib.ExitStack()
         output.enter_context(contextlib.redirect_stdout(io.StringIO()))
         output.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        output.enter_context(warnings.catch_warnings())
+        warnings.showwarning = SHOW_WARNING
         self.addCleanup(output.close)
         self.start_limit()
         self.addCleanup(self.stop_limit)
@@ -332,7 +337,8 @@ class TrainingFromScratch(Check):
             grade.seconds["training"] = clock() - start
         after = grade.psnr["retrained"] = self.measure(model)
         grade.seconds["testing"] = clock() - start - grade.seconds["training"]
-        grade.history = getattr(model, "history", None)
+        with contextlib.suppress(TypeError, ValueError):  # what JSON cannot hold is not kept
+            grade.history = strict(getattr(model, "history", None))
         self.detail = f"{before['per_image']:.2f} dB before, {after['per_image']:.2f} dB after"
         self.assertGreater(after["per_image"], before["per_image"], self.detail)
 
@@ -480,11 +486,14 @@ def main(argv=None):
     grade.psnr["noisy"] = psnr(*validation)
     results = Verdicts()
     print(f"grading {folder}", flush=True)
-    with contextlib.redirect_stdout(sys.stdout), contextlib.redirect_stderr(sys.stderr):  # back after Ctrl-C
-        for case in CHECKS:
-            for name in vars(case):  # in the order of their definition, which unittest's loader would sort
-                if name.startswith("test_"):
-                    case(name).run(results)
+    for case in CHECKS:
+        for name in vars(case):  # in the order of their definition, which unittest's loader would sort
+            if name.startswith("test_"):
+                check = case(name)
+                try:
+                    check.run(results)
+                finally:
+                    check.doCleanups()  # which unittest leaves out after Ctrl-C
     print_summary(grade, results.rows)
     if args.results:
         write_results(args.results, SEED, figures(grade, results.rows))

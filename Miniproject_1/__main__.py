@@ -188,8 +188,8 @@ def _outputs(arguments: argparse.Namespace) -> dict[Path, Path]:
         else:
             raise ValueError(f"{given}: no such file or folder")
     if not sources:
-        raise ValueError(f"no image to denoise in {', '.join(map(str, arguments.images))}: expected files that Pillow "
-                         f"can write, such as .png, outside of {arguments.output}")
+        raise ValueError(f"no image to denoise in {', '.join(map(str, arguments.images))}; those that Pillow cannot "
+                         f"write and those below {arguments.output} are left out")
     taken: dict[Path, Path] = {}  # every file that will be written -> the image it comes from
     outputs = {}
     for source, name in sources:
@@ -204,7 +204,7 @@ def _outputs(arguments: argparse.Namespace) -> dict[Path, Path]:
     for written in taken:
         if written.resolve() in inputs:
             raise ValueError(f"{written} would overwrite an input; choose another folder with -o")
-        images.check_suffix(written)
+        images.check_suffix(taken[written])  # the image's is also that of its output
         check_writable(written)
     return outputs
 

@@ -203,7 +203,7 @@ class Model:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bf16(self.device)):
             return net(x).float() + 0.5
 
-    @torch.inference_mode(False)  # with gradients
+    @torch.inference_mode(False)  # which turns gradients on, even under torch.no_grad
     def train(self, noisy_a: Tensor, noisy_b: Tensor, num_epochs: int, *,
               validation: tuple[Tensor, Tensor] | None = None, time_limit: float | None | str = "course",
               seed: int = 0, progress: bool = True, checkpoint: str | os.PathLike | None = None) -> None:

@@ -185,6 +185,21 @@ def test_weights_are_kept_without_an_epoch(data, tmp_path, monkeypatch, capsys):
     assert row["pairs_seen"] == 0 and bench.psnr(kept.predict(noisy), clean) == pytest.approx(row["psnr"])
 
 
+def test_a_full_disk_does_not_end_the_other_trainings(data, tmp_path, monkeypatch, capsys):
+    def full(self, path):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Model, "save", full)
+    results = ["--results", str(tmp_path / "results.jsonl"), "--seeds", "1", "2"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert bench.main(["ours", "-d", str(data), "--epochs", "1", "--no-throughput", "--weights",
+                           str(tmp_path / "weights"), *results]) == 2
+    printed = capsys.readouterr()
+    assert f"error: {tmp_path / 'weights/ours-2.pth'} not written: No space left on device\n" in printed.err
+    assert len(rows(tmp_path / "results.jsonl")) == 2 and "| ours | 1 epochs |" in printed.out
+
+
 def test_what_was_measured_is_printed_before_it_is_written(data, tmp_path, monkeypatch, capsys):
     def full(*arguments):
         raise OSError("No space left on device")

@@ -325,13 +325,16 @@ def test_denoise_leaves_out_what_it_cannot_write(tmp_path, weights, capsys):
     assert error.startswith("warning: ") and "clip.mpg is left out" in error and error.count("\n") == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
     assert_refused(capsys, ["denoise", tmp_path / "in/clip.mpg", "-o", tmp_path / "out", "--model", weights],
-                   "clip.mpg", "suffix")
+                   tmp_path / "in/clip.mpg", ".png")
     (tmp_path / "in/a.png").unlink()  # nothing is left
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert run("denoise", tmp_path / "in", "-o", tmp_path / "out", "--model", weights) == 2
     warning, error = capsys.readouterr().err.splitlines()
-    assert "clip.mpg is left out" in warning and error.startswith(f"error: no image to denoise in {tmp_path / 'in'}: ")
+    assert "clip.mpg is left out" in warning and error.startswith(f"error: no image to denoise in {tmp_path / 'in'}; ")
+    (tmp_path / "in/clip.mpg").unlink()
+    assert_refused(capsys, ["denoise", tmp_path, "-o", tmp_path / "out", "--model", weights], "no image",
+                   f"below {tmp_path / 'out'}")
 
 
 def test_denoise_refuses_before_the_work(tmp_path, weights, capsys):
@@ -351,7 +354,7 @@ def test_denoise_refuses_before_the_work(tmp_path, weights, capsys):
                    "expected a folder")
     assert_refused(capsys, ["denoise", tmp_path / "none.png", "-o", out, *model], tmp_path / "none.png")
     assert_refused(capsys, ["denoise", tmp_path / "empty", "-o", out, *model], tmp_path / "empty")
-    assert_refused(capsys, ["denoise", tmp_path / "file", "-o", out, *model], out / "file")
+    assert_refused(capsys, ["denoise", tmp_path / "file", "-o", out, *model], tmp_path / "file")
     assert_refused(capsys, ["denoise", a / "x.png", "-o", out, "--model", tmp_path / "none"], tmp_path / "none")
     assert_refused(capsys, ["denoise", a / "x.png", "-o", out, "--model", a / "x.png"], a / "x.png")
     assert_refused(capsys, ["denoise", a / "x.png", "-o", out, "--model", tmp_path / "grey.pth"],

@@ -173,6 +173,16 @@ def test_overrun(tmp_path, data):
     assert re.search(r"\d+ s of 5 s", verdict(failed(lines), "training and testing end"))
 
 
+def test_a_warning_and_a_history_of_the_submission(tmp_path, data):
+    """The warning is shown with its place, once the timed training lets it through; an odd history is not kept."""
+    odd = "import warnings; warnings.warn('slow'); self.history = {(1, 2): 3} or [{"
+    out = tmp_path / "grade.json"
+    code, lines, _, stderr = grade(submission(tmp_path, GOOD, train=("self.history = [{", odd)), data, "--results", out)
+    assert code == 0 and failed(lines) == []
+    assert re.search(r"Miniproject_1/model.py:\d+: UserWarning: slow", stderr)
+    assert json.loads(out.read_text())["history"] is None
+
+
 def test_ctrl_c(tmp_path, data):
     """... in a check, which has redirected stderr, ends the grading in one line."""
     project = submission(tmp_path, GOOD, train=("self.history = [{", "raise KeyboardInterrupt\n#"))

@@ -1,9 +1,12 @@
 """The numbers in the tables of README.md and MODEL_CARD.md are those of the results files."""
 
 import json
+import math
 import re
 import statistics
 from pathlib import Path
+
+from Miniproject_1.model import COURSE_LIMIT
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "report/results"
@@ -79,12 +82,24 @@ def test_pretrained_weights():
     assert " + ".join(re.findall(r"(\d[\d +]*) minutes", training)) == " + ".join(minutes)
     assert re.findall(r"\d[\d,]*,\d{3}", training) == [f"{row['pairs_seen']:,}" for row in steps[1:]]
     assert re.findall(r"seed (\d+)", training) == [str(row["seed"]) for row in steps]
-    assert set(re.findall(r"\d{4}-\d\d-\d\d", training)) == {row["date"][:10] for row in steps}
+    days = (re.findall(r"\d{4}-\d\d-\d\d", training), [row["date"][:10] for row in steps])
+    assert list(dict.fromkeys(days[0])) == list(dict.fromkeys(days[1]))
     single = [row for row in rows("bestmodel.jsonl") if not row["setting"].startswith("two views")]
     before, after = single[-1], rows("bestmodel.jsonl")[-1]
     assert f"from {before['psnr']:.2f} to {after['psnr']:.2f} dB" in card
     assert f"from {before['psnr']:.2f} to {after['psnr']:.2f} dB" in readme
     assert f"went from {before['history'][-1]['psnr']:.3f} to {after['history'][-1]['psnr']:.3f} dB" in card
+
+
+def test_speed_without_bfloat16():
+    """The least and the most pairs per second of an epoch, and the epoch that such a training ends in."""
+    slow, fast = ([round(row["pairs_per_second"]) for row in results["history"][1:]]
+                  for results in (rows("bestmodel.jsonl")[1], *rows("grade.json")))
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert f"on {min(slow)} to {max(slow)} pairs per second" in text
+    assert f"against {min(fast)} to {max(fast)} in grade.json" in text
+    assert {math.ceil(0.98 * COURSE_LIMIT["cpu"] * speed / 49_000) for speed in slow} == {6}
+    assert "would end itself in the sixth" in text
 
 
 def test_gaps_to_clean_targets():

@@ -1,4 +1,4 @@
-"""What all command lines share: errors and warnings of one line, what Ctrl-C leaves, and the type of --seed."""
+"""What all command lines share: errors of one line, warnings without their place, Ctrl-C, and the type of --seed."""
 
 import argparse
 import functools
@@ -20,7 +20,7 @@ class Parser(argparse.ArgumentParser):
 
 def program(main: Callable[[list[str] | None], int]) -> Callable[[list[str] | None], int]:
     """Decorates the `main` of a program, which takes arguments and returns the exit code: bad input and what torch or
-    the disk refuses become `failed`, Ctrl-C the exit code 130; a warning is printed without its place in the code."""
+    the disk refuses become `failed`, Ctrl-C the exit code 130; a warning is printed without its place."""
     @functools.wraps(main)
     def run(argv: list[str] | None = None) -> int:
         with warnings.catch_warnings():
@@ -37,8 +37,8 @@ def program(main: Callable[[list[str] | None], int]) -> Callable[[list[str] | No
 
 @contextmanager
 def saved_on_ctrl_c(model: Model, path: Path | None) -> Iterator[None]:
-    """Ctrl-C in the `Model.train` within writes the weights reached so far to `path`, if any, and says so. But training
-    must have begun, and before its first epoch is done an older file is worth more."""
+    """Ctrl-C in the `Model.train` within writes the weights reached so far to `path`, if any, and is raised again with
+    a text that says so. But training must have begun, and in its first epoch an older file is worth more."""
     try:
         yield
     except KeyboardInterrupt:

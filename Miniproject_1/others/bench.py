@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .. import model as core
 from ..model import Model, has_bf16, psnr
-from .arguments import Parser, program, random_seed, saved_on_ctrl_c
+from .arguments import Parser, failed, program, random_seed, saved_on_ctrl_c
 from .baseline import PublishedModel
 from .pixelate import build, check_writable, load_tensors
 from .results import append_results
@@ -331,8 +331,8 @@ def begin(model: Model | PublishedModel, start: Path, name: str) -> None:
 def training(name: str, budget: dict, seed: int, pairs: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor],
              start: Path | None = None, weights: Path | None = None) -> tuple[dict, Model | PublishedModel]:
     """Train a setting on pairs (`stacked` for clean targets) within `budget`, {"minutes": M} or {"epochs": E}, from
-    new weights or those in `start` (`begin`); its results, PSNR as `predict` gives it, and the model. The file
-    `weights`, only of our network, gets its weights after each epoch and after Ctrl-C."""
+    new weights or those in `start` (`begin`); its results, PSNR as `predict` gives it, and the model. `weights`:
+    a file for our network's weights, after each epoch and after Ctrl-C; None for the published one."""
     epochs, seconds = budget.get("epochs", ENDLESS), 60 * budget["minutes"] if "minutes" in budget else None
     with SETTINGS[name].model(seed) as model:
         if start:
@@ -495,7 +495,7 @@ def main(argv: list[str] | None = None) -> int:
         for speed in speeds[1:]:
             ratio = speeds[0]["pairs_per_second"] / speed["pairs_per_second"]
             print(f"{speeds[0]['setting']} / {speed['setting']}: {ratio:.2f} times the pairs per second", flush=True)
-    limit = {"epochs": arguments.epochs} if arguments.epochs else {"minutes": minutes}
+    limit, code = {"epochs": arguments.epochs} if arguments.epochs else {"minutes": minutes}, 0
     for seed in arguments.seeds if arguments.epochs or minutes else []:
         for name in arguments.settings:
             amount = " ".join(f"{value:g} {unit}" for unit, value in limit.items())
@@ -505,11 +505,14 @@ def main(argv: list[str] | None = None) -> int:
             row, model = training(name, limit, seed, data[setting.clean], validation, arguments.start, weights)
             print(f"{name}: {row['psnr']:.3f} dB per image, {row['psnr_pooled']:.3f} pooled", flush=True)
             keep(row)
-            if weights:  # also without an epoch, after a loss that diverged, and if a checkpoint could not be written
-                model.save(weights)
+            try:
+                if weights:  # those measured: also without an epoch, after divergence, or with checkpoints unwritten
+                    model.save(weights)
+            except OSError as error:  # a full disk must not end the other trainings
+                code = failed(OSError(f"{weights} not written: {error}"))
     if arguments.epochs or minutes:
         print(f"\n{table(rows)}")
-    return 0
+    return code
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def check_suffix(path: str | os.PathLike) -> str:
     Image = pillow().Image
     kind = Image.registered_extensions().get(Path(path).suffix.lower())
     if kind not in Image.SAVE:
-        raise ValueError(f"{path}: Pillow cannot write such images; expected a suffix such as .png, .tif or .jpg")
+        raise ValueError(f"{path}: Pillow cannot write such images; it can write .png, .tif and .jpg")
     return kind
 
 

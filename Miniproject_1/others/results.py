@@ -30,7 +30,7 @@ def circumstances() -> dict:
             "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
-def strict(measured: dict) -> dict:
+def strict(measured: dict | list) -> dict | list:
     """The same as JSON can hold it: None for NaN and infinity."""
     return json.loads(json.dumps(measured, default=str), parse_constant=lambda _: None)
 
