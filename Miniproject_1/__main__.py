@@ -29,9 +29,10 @@ TRAIN_HELP = """examples:
   python -m Miniproject_1 train --from model.pth -o better.pth    goes on from earlier weights
 
 The noise of the two copies has to be independent, with mean zero. The PSNR of each epoch is measured on
-val_data.pkl beside the training data if there is one; otherwise it is estimated on noisy pairs held out of
-training ("est."), always without self-ensemble. FILE gets the weights after each epoch; after Ctrl-C it
-holds what was reached, but a file that was there before is kept until the first epoch is done.
+val_data.pkl beside the training data if there is one, averaged over images; otherwise it is estimated on
+noisy pairs held out of training, of the mean error of all ("est."); always without self-ensemble. FILE gets
+the weights after each epoch; after Ctrl-C it holds what was reached, but a file that was there before is
+kept until the first epoch is done.
 """
 DENOISE_HELP = """examples:
   python -m Miniproject_1 denoise photo.png -o denoised             writes denoised/photo.png
@@ -123,6 +124,8 @@ def _train(arguments: argparse.Namespace) -> int:
         model.train(noisy_a, noisy_b, epochs, validation=validation, seed=arguments.seed,
                     time_limit=None if arguments.minutes is None else 60 * arguments.minutes,
                     progress=not arguments.quiet, checkpoint=arguments.output)
+    if len(model.history) == 1 and arguments.output.exists():
+        raise ValueError(f"no epoch was done, and {arguments.output} is left as it was")
     model.save(arguments.output)
     print(f"wrote {arguments.output}")
     return 0
@@ -133,6 +136,8 @@ def _training_data(arguments: argparse.Namespace) -> tuple[Tensor, Tensor, tuple
     if arguments.a or arguments.b:
         if not (arguments.a and arguments.b) or arguments.data:
             raise ValueError("expected -a and -b together, without -d: two folders of noisy images")
+        if arguments.a.resolve() == arguments.b.resolve():
+            raise ValueError(f"-a and -b are both {arguments.a}, expected folders of first and of second copies")
         return *images.paired(arguments.a, arguments.b), None
     path = arguments.data or Path("data")
     if path.is_dir() or not (path.suffix or path.is_file()):

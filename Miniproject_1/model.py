@@ -170,7 +170,7 @@ def check_images(named: dict[str, Tensor], channels: int, stacklevel: int = 3) -
         low, high = (0, 255) if images.dtype == torch.uint8 else (images.min().item(), images.max().item())
         values = f"{name} has values from {low:g} to {high:g}, expected 0-255"
         if not (low >= 0 and high <= 255):  # also if any value is NaN, as both are then
-            raise ValueError(f"{values} without NaN or infinity; shift, scale or clamp it")
+            raise ValueError(f"{values} without NaN or infinity; shift and scale all alike")
         if images.is_floating_point() and 0 < high <= 1:
             warnings.warn(f"{values}; if it is scaled to [0, 1], multiply it by 255", stacklevel=stacklevel)
     shapes = [tuple(images.shape) for images in named.values()]

@@ -42,10 +42,13 @@ def saved_on_ctrl_c(model: Model, path: Path | None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if path and model.history and (len(model.history) > 1 or not path.exists()):
-            model.save(path)
-            raise KeyboardInterrupt(f"wrote the weights reached so far to {path}") from None
-        raise
+        if not path:
+            raise
+        older = path.exists()
+        if not model.history or (len(model.history) == 1 and older):
+            raise KeyboardInterrupt(f"{path} is {'left as it was' if older else 'not written'}") from None
+        model.save(path)
+        raise KeyboardInterrupt(f"wrote the weights reached so far to {path}") from None
 
 
 def failed(error: Exception) -> int:

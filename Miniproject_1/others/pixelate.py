@@ -92,7 +92,7 @@ def image_files(folder: str | Path) -> list[Path]:
     image = pillow().Image
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder; give the path of a folder that holds photos")
+        raise ValueError(f"{folder} is not a folder; give the path of a folder of images")
     suffixes = {suffix for suffix, kind in image.registered_extensions().items() if kind in image.OPEN}
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     if not files:
