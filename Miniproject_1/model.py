@@ -207,7 +207,7 @@ class Model:
     def train(self, noisy_a: Tensor, noisy_b: Tensor, num_epochs: int, *,
               validation: tuple[Tensor, Tensor] | None = None, time_limit: float | None | str = "course",
               seed: int = 0, progress: bool = True, checkpoint: str | os.PathLike | None = None) -> None:
-        """Train for `num_epochs` (integer, else TypeError) passes over pairs, from the weights that the model has.
+        """Train for `num_epochs` (from 0; TypeError, ValueError) passes over pairs, from the weights it has.
 
         noisy_a, noisy_b   N x C x H x W, uint8 or float, 0-255 (TypeError, ValueError); cut into tiles above 64 x 64
         validation         (noisy, clean) for each epoch's PSNR (per image, no self-ensemble); without it the PSNR is

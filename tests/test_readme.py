@@ -82,8 +82,8 @@ def test_pretrained_weights():
     assert " + ".join(re.findall(r"(\d[\d +]*) minutes", training)) == " + ".join(minutes)
     assert re.findall(r"\d[\d,]*,\d{3}", training) == [f"{row['pairs_seen']:,}" for row in steps[1:]]
     assert re.findall(r"seed (\d+)", training) == [str(row["seed"]) for row in steps]
-    days = (re.findall(r"\d{4}-\d\d-\d\d", training), [row["date"][:10] for row in steps])
-    assert list(dict.fromkeys(days[0])) == list(dict.fromkeys(days[1]))
+    days = re.findall(r"\d{4}-\d\d-\d\d", training)
+    assert list(dict.fromkeys(days)) == list(dict.fromkeys(row["date"][:10] for row in steps))
     single = [row for row in rows("bestmodel.jsonl") if not row["setting"].startswith("two views")]
     before, after = single[-1], rows("bestmodel.jsonl")[-1]
     assert f"from {before['psnr']:.2f} to {after['psnr']:.2f} dB" in card

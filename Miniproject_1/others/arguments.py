@@ -44,11 +44,12 @@ def saved_on_ctrl_c(model: Model, path: Path | None) -> Iterator[None]:
     except KeyboardInterrupt:
         if not path:
             raise
-        older = path.exists()
-        if not model.history or (len(model.history) == 1 and older):
-            raise KeyboardInterrupt(f"{path} is {'left as it was' if older else 'not written'}") from None
-        model.save(path)
-        raise KeyboardInterrupt(f"wrote the weights reached so far to {path}") from None
+        if len(model.history) > 1 or (model.history and not path.exists()):
+            model.save(path)
+            fate = f"wrote the weights reached so far to {path}"
+        else:
+            fate = f"{path} is {'left as it was' if path.exists() else 'not written'}"
+        raise KeyboardInterrupt(fate) from None
 
 
 def failed(error: Exception) -> int:

@@ -495,7 +495,8 @@ def main(argv: list[str] | None = None) -> int:
         for speed in speeds[1:]:
             ratio = speeds[0]["pairs_per_second"] / speed["pairs_per_second"]
             print(f"{speeds[0]['setting']} / {speed['setting']}: {ratio:.2f} times the pairs per second", flush=True)
-    limit, code = {"epochs": arguments.epochs} if arguments.epochs else {"minutes": minutes}, 0
+    code = 0
+    limit = {"epochs": arguments.epochs} if arguments.epochs else {"minutes": minutes}
     for seed in arguments.seeds if arguments.epochs or minutes else []:
         for name in arguments.settings:
             amount = " ".join(f"{value:g} {unit}" for unit, value in limit.items())

@@ -241,8 +241,8 @@ def main(argv: list[str] | None = None) -> int:
         draw(grade, bench, temporary)
     days = sorted(row["date"][:10] for row in (grade, weights, *bench))
     sections = {"constants of the code": model_numbers(), "all results": {"FirstDate": days[0], "LastDate": days[-1]},
-                source("grade.json", grade): graded,
-                source("pretrained.json", weights): weighed, source("bench.jsonl", compared): benched}
+                source("grade.json", grade): graded, source("pretrained.json", weights): weighed,
+                source("bench.jsonl", compared): benched}
     with replacing(text) as temporary:
         temporary.write_text(macros(sections))
     print(f"wrote {figure} and {text}")
