@@ -169,6 +169,24 @@ def test_ctrl_c_keeps_the_weights(data, tmp_path, monkeypatch, capsys):
     Model().load_pretrained_model(output)
 
 
+@pytest.mark.parametrize("older", [True, False])
+def test_ctrl_c_in_the_first_epoch(older, data, tmp_path, monkeypatch):
+    """... keeps an older file, and else writes the weights reached."""
+    output = tmp_path / "ours-0.pth"
+    if older:
+        output.write_bytes(b"older")
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model, "augment", interrupted)
+    assert bench.main(["ours", "-d", str(data), "--epochs", "2", "--no-throughput", "--weights", str(tmp_path)]) == 130
+    if older:
+        assert output.read_bytes() == b"older"
+    else:
+        Model().load_pretrained_model(output)
+
+
 def test_weights_are_kept_without_an_epoch(data, tmp_path, monkeypatch, capsys):
     """... as the loss diverges in the first one: those that the training fell back on, which were measured."""
     monkeypatch.setattr(model, "noise2noise_loss", lambda denoised, *_: denoised.mean() * math.nan)
