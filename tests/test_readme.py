@@ -103,11 +103,13 @@ def test_speed_without_bfloat16():
 
 
 def test_gaps_to_clean_targets():
-    """The text has the PSNR of both kinds of target, and their difference, of our recipe and of the other one."""
+    """The text has the PSNR of both kinds of target, and their difference, of our recipe and of the other ones."""
     text = " ".join((ROOT / "README.md").read_text().split())
     ours = [row for row in rows("bench.jsonl") if row.get("epochs") == 10 and row["seed"] == 2]
-    for pair in (ours, rows("gap.jsonl")):
-        noisy, clean = (f"{row['psnr']:.3f}" for row in pair)
+    others = rows("gap.jsonl")  # noisy, clean, noisy, clean
+    for first, second in (ours, others[:2], others[2:]):
+        assert second["setting"] == f"clean targets, {first['setting']}".removesuffix(", ours")
+        noisy, clean = (f"{row['psnr']:.3f}" for row in (first, second))
         paragraph = text[text.index(f" {noisy}"):][:150]
         assert f" {clean}, which is {float(clean) - float(noisy):.3f} dB more" in paragraph
 

@@ -242,6 +242,9 @@ SETTINGS = {
     "brightness": Setting(replaced={"augment": brightness}),
     # With clean targets and as many epochs: the sources and the steps of ours, or of what the comma is followed by.
     "clean targets": Setting(replaced={"augment": clean_targets}, clean=True),
+    "half rate, chroma weight 5": Setting(replaced={"noise2noise_loss": chroma_loss, "RATE": core.RATE / 2}),
+    "clean targets, half rate, chroma weight 5": Setting(
+        replaced={"augment": clean_targets, "noise2noise_loss": chroma_loss, "RATE": core.RATE / 2}, clean=True),
     "both directions, half rate, batch 64, chroma weight 5": Setting(  # 32 pairs: 64 images
         replaced={"augment": both, "noise2noise_loss": chroma_loss, "RATE": core.RATE / 2}, passes=2),
     "clean targets, both directions, half rate, batch 64, chroma weight 5": Setting(
