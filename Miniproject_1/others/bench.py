@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -124,8 +124,7 @@ def pixel_swap(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor
     return swap_only(*augment(a, b, generator), generator, a.shape[2:])
 
 
-def clean_targets(a: Tensor, b: Tensor, generator: torch.Generator, pairs: Callable = core.augment
-                  ) -> tuple[Tensor, Tensor]:
+def clean_targets(a: Tensor, b: Tensor, generator: torch.Generator, pairs: Callable) -> tuple[Tensor, Tensor]:
     """The sources of `pairs`, such as `both`, and their clean images, which lie below them (`stacked`)."""
     a, b = (torch.cat(images.chunk(2, -2), 1) for images in (a, b))  # as more channels: what is below turns alike
     return pairs(a, b, generator)[0].chunk(2, 1)
@@ -202,6 +201,11 @@ class Setting:
             torch.manual_seed(seed)  # also of a GPU, where the published network draws its dropout
             yield PublishedModel() if self.published else Model(**self.network)
 
+    def with_clean_targets(self) -> "Setting":
+        """The same sources in the same steps, for as many epochs, with clean targets."""
+        pairs = self.replaced.get("augment", augment)
+        return replace(self, replaced=self.replaced | {"augment": partial(clean_targets, pairs=pairs)}, clean=True)
+
 
 SETTINGS = {
     "ours": Setting(),
@@ -240,17 +244,13 @@ SETTINGS = {
     "pixel swap": Setting(replaced={"augment": pixel_swap}),
     "channels": Setting(replaced={"augment": channels}),
     "brightness": Setting(replaced={"augment": brightness}),
-    # With clean targets and as many epochs: the sources and the steps of ours, or of what the comma is followed by.
-    "clean targets": Setting(replaced={"augment": clean_targets}, clean=True),
     "half rate, chroma weight 5": Setting(replaced={"noise2noise_loss": chroma_loss, "RATE": core.RATE / 2}),
-    "clean targets, half rate, chroma weight 5": Setting(
-        replaced={"augment": clean_targets, "noise2noise_loss": chroma_loss, "RATE": core.RATE / 2}, clean=True),
     "both directions, half rate, batch 64, chroma weight 5": Setting(  # 32 pairs: 64 images
         replaced={"augment": both, "noise2noise_loss": chroma_loss, "RATE": core.RATE / 2}, passes=2),
-    "clean targets, both directions, half rate, batch 64, chroma weight 5": Setting(
-        replaced={"augment": partial(clean_targets, pairs=both), "noise2noise_loss": chroma_loss,
-                  "RATE": core.RATE / 2}, passes=2, clean=True),
 }
+SETTINGS["clean targets"] = SETTINGS["ours"].with_clean_targets()
+for noisy in ("half rate, chroma weight 5", "both directions, half rate, batch 64, chroma weight 5"):
+    SETTINGS[f"clean targets, {noisy}"] = SETTINGS[noisy].with_clean_targets()
 
 
 # -------------------------------------------------------------------------------------------- measurements
