@@ -62,6 +62,7 @@ def test_results():
         "the same with seed 2, on clean": trained("bench.jsonl", "clean targets", epochs=10, seed=2),
         "with twice the work": trained("gap.jsonl", other, epochs=10),
         "the same, on clean targets": trained("gap.jsonl", f"clean targets, {other}", epochs=10),
+        "as much work by twice the epochs": trained("gap.jsonl", "ours", epochs=20, seed=2),
         "`bestmodel.pth`": graded("pretrained.json", "pretrained")}
     shown = [row for row in tables() if row[-1].endswith((".json", ".jsonl"))]
     assert [row[1:3] for row in shown] == [[*(f"{value:.2f}" for value in values), ""][:2]
@@ -106,12 +107,13 @@ def test_gaps_to_clean_targets():
     """The text has the PSNR of both kinds of target, and their difference, of our recipe and of the other ones."""
     text = " ".join((ROOT / "README.md").read_text().split())
     ours = [row for row in rows("bench.jsonl") if row.get("epochs") == 10 and row["seed"] == 2]
-    others = rows("gap.jsonl")  # noisy, clean, noisy, clean
+    *others, longer = rows("gap.jsonl")  # noisy, clean, noisy, clean, ours for twice the epochs
     for first, second in (ours, others[:2], others[2:]):
         assert second["setting"] == f"clean targets, {first['setting']}".removesuffix(", ours")
         noisy, clean = (f"{row['psnr']:.3f}" for row in (first, second))
         paragraph = text[text.index(f" {noisy}"):][:150]
         assert f" {clean}, which is {float(clean) - float(noisy):.3f} dB more" in paragraph
+    assert f"ours with seed {longer['seed']} has {longer['psnr']:.3f} dB after {longer['epochs']} epochs" in text
 
 
 def test_search():
