@@ -114,6 +114,7 @@ def test_gaps_to_clean_targets():
         paragraph = text[text.index(f" {noisy}"):][:150]
         assert f" {clean}, which is {float(clean) - float(noisy):.3f} dB more" in paragraph
     assert f"ours with seed {longer['seed']} has {longer['psnr']:.3f} dB after {longer['epochs']} epochs" in text
+    assert f"{longer['epochs']} epochs ({longer['seconds'] / 60:.0f} minutes without bfloat16)" in text
 
 
 def test_search():
