@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--pairs", metavar="N", type=int, default=50_000, help="training pairs; default: 50000")
     data.add_argument("--clean", action="store_true",
                       help="write clean_data.pkl, too, (noisy, clean) of the same crops, for others/bench.py; not for "
-                           "`train`, which would swap them")
+                           "`train`, which would take them in both directions")
     data.add_argument("--seed", metavar="S", type=random_seed, default=0, help="default: 0")
 
     train = command(_train, "train", "train a network on pairs of noisy images", TRAIN_HELP)

@@ -327,6 +327,14 @@ def test_rates(optimizer, taken, factor):
     assert torch.equal(moved[1], factor * moved[0])
 
 
+def test_one_direction():
+    """Each pair in the one or the other, as often."""
+    a, b = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1, 1).expand(2, 400, 3, 4, 4)
+    source, target = bench.one_direction(a, b, torch.Generator().manual_seed(0))
+    assert source.shape == a.shape and torch.equal(source, -target) and (source == source[:, :1, :1, :1]).all()
+    assert abs(source[:, 0, 0, 0].sum()) < 4.5 * 400**0.5  # binomial
+
+
 def test_pixel_swap():
     """Each pixel with all of its channels, independently."""
     a, b = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1, 1).expand(2, 50, 3, 16, 16)

@@ -91,8 +91,16 @@ def test_augment_gives_each_of_the_sixteen_outcomes_equally_often():
     source, target = augment(a, a + 4, torch.Generator().manual_seed(0))
     outcomes, numbers = torch.cat((source, target), 1).flatten(1).unique(dim=0, return_counts=True)
     assert len(outcomes) == 16
-    expected = count / 16
-    assert (numbers - expected).abs().max() < 4.5 * math.sqrt(expected)  # binomial; 16 x P(|z| > 4.5) = 1e-4
+    expected = count / 8  # of each turn, in either direction
+    assert (numbers - expected).abs().max() < 4.5 * math.sqrt(expected)  # binomial; 8 x P(|z| > 4.5) = 5e-5
+
+
+def test_augment_gives_each_pair_in_both_directions():
+    a, b = torch.rand(2, 20, 3, 8, 8)
+    source, target = augment(a, b, torch.Generator().manual_seed(0))
+    assert len(source) == len(target) == 40
+    assert torch.equal(source[:20], target[20:]) and torch.equal(source[20:], target[:20])
+    assert torch.equal(source[:20].flatten(1).sort().values, a.flatten(1).sort().values)
 
 
 def test_augment_moves_both_copies_alike():
@@ -105,8 +113,8 @@ def test_augment_moves_both_copies_alike():
 def test_augment_keeps_the_shape_of_images_that_are_not_square():
     a = torch.rand(64, 1, 2, 3)
     source, target = augment(a, -a, torch.Generator().manual_seed(0))
-    assert source.shape == a.shape and torch.equal(source, -target)
-    assert torch.equal(source.abs().flatten(1).sort().values, a.flatten(1).sort().values)
+    assert source.shape == (128, 1, 2, 3) and torch.equal(source, -target)
+    assert torch.equal(source[:64].flatten(1).sort().values, a.flatten(1).sort().values)
 
 
 @pytest.mark.parametrize("height, width, count", [(64, 64, 1), (30, 20, 1), (65, 64, 2), (200, 130, 12), (20, 130, 3)])

@@ -1,8 +1,8 @@
 """The published network to beat, in its own recipe (see "The published network" in README.md).
 
 A U-Net with batch norm, dropout and one block used twice; Adam at 1e-3 without a schedule, batches of 32 in float32
-from a shuffling DataLoader, mean squared error, swap augmentation. The interface is that of `Miniproject_1.Model`, as
-far as the bench needs it.
+from a shuffling DataLoader, mean squared error, one direction of each pair drawn at random. The interface is that of
+`Miniproject_1.Model`, as far as the bench needs it.
 """
 
 import math

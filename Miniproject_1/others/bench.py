@@ -91,26 +91,6 @@ class WarmMuon(FallingMuon):
         return rate * min(1, self.taken / 100)
 
 
-def brightness(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """`augment`, then both copies of a pair times one factor from 0.7 to 1."""
-    a, b = augment(a, b, generator)
-    factor = 0.7 + 0.3 * torch.rand(len(a), 1, 1, 1, generator=generator, device=a.device)
-    return a * factor, b * factor
-
-
-def channels(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """`augment`, then the colours of half of the pairs in reverse order."""
-    a, b = augment(a, b, generator)
-    coin = torch.rand(len(a), 1, 1, 1, generator=generator, device=a.device) < 0.5
-    return torch.where(coin, a.flip(1), a), torch.where(coin, b.flip(1), b)
-
-
-def both(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """`augment`, and each pair in both directions."""
-    a, b = augment(a, b, generator)
-    return torch.cat((a, b)), torch.cat((b, a))
-
-
 def swap_only(a: Tensor, b: Tensor, generator: torch.Generator, sides: tuple[int, ...] = (1, 1)
               ) -> tuple[Tensor, Tensor]:
     """The swap without flips and rotations, of all pixels together; with `sides` of H x W, of each by itself."""
@@ -118,14 +98,33 @@ def swap_only(a: Tensor, b: Tensor, generator: torch.Generator, sides: tuple[int
     return torch.where(coin, b, a), torch.where(coin, a, b)
 
 
+def one_direction(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One of the two directions that `augment` gives of each pair, drawn at random: half of the work in a step."""
+    return swap_only(*augment(a, b, generator)[0].chunk(2), generator)
+
+
+def brightness(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """`one_direction`, then both copies of a pair times one factor from 0.7 to 1."""
+    a, b = one_direction(a, b, generator)
+    factor = 0.7 + 0.3 * torch.rand(len(a), 1, 1, 1, generator=generator, device=a.device)
+    return a * factor, b * factor
+
+
+def channels(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """`one_direction`, then the colours of half of the pairs in reverse order."""
+    a, b = one_direction(a, b, generator)
+    coin = torch.rand(len(a), 1, 1, 1, generator=generator, device=a.device) < 0.5
+    return torch.where(coin, a.flip(1), a), torch.where(coin, b.flip(1), b)
+
+
 def pixel_swap(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """`augment`, then the swap of each pixel by itself, which makes new pairs in each epoch. Only where the noise is
-    independent between pixels, as the course's: else a target shows noise of the source's neighbours."""
-    return swap_only(*augment(a, b, generator), generator, a.shape[2:])
+    """`one_direction`, then the swap of each pixel by itself, which makes new pairs in each epoch. Only where the noise
+    is independent between pixels, as the course's: else a target shows noise of the source's neighbours."""
+    return swap_only(*one_direction(a, b, generator), generator, a.shape[2:])
 
 
 def clean_targets(a: Tensor, b: Tensor, generator: torch.Generator, pairs: Callable) -> tuple[Tensor, Tensor]:
-    """The sources of `pairs`, such as `both`, and their clean images, which lie below them (`stacked`)."""
+    """The sources of `pairs`, such as `augment`, and their clean images, which lie below them (`stacked`)."""
     a, b = (torch.cat(images.chunk(2, -2), 1) for images in (a, b))  # as more channels: what is below turns alike
     return pairs(a, b, generator)[0].chunk(2, 1)
 
@@ -175,8 +174,8 @@ class TwoViewsUNet(core.UNet):
 
 
 def twice(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """`augment`, and each pair twice, the copies in the batch's second half."""
-    a, b = augment(a, b, generator)
+    """`one_direction`, and each pair twice, the copies in the batch's second half."""
+    a, b = one_direction(a, b, generator)
     return torch.cat((a, a)), torch.cat((b, b))
 
 
@@ -192,7 +191,14 @@ class Setting:
     replaced: dict = field(default_factory=dict)
     published: bool = False
     clean: bool = False  # the pairs are `stacked`
-    passes: int = 1  # through the network for a pair
+
+    @property
+    def passes(self) -> int:
+        """Through the network for a pair, in training."""
+        if self.published:
+            return 1
+        pair = torch.zeros(2, 1, 3, 2, 2)
+        return len(self.replaced.get("augment", augment)(*pair, torch.Generator())[0])
 
     @contextmanager
     def model(self, seed: int = 0) -> Iterator[Model | PublishedModel]:
@@ -207,55 +213,61 @@ class Setting:
         return replace(self, replaced=self.replaced | {"augment": partial(clean_targets, pairs=pairs)}, clean=True)
 
 
+def earlier(network: dict | None = None, **replaced) -> Setting:
+    """Our recipe until 2026-11-28, in one direction of each pair, with what `replaced` changes in it."""
+    return Setting(network or {}, {"augment": one_direction, "RATE": 5e-3} | replaced)
+
+
 SETTINGS = {
     "ours": Setting(),
     "published": Setting(published=True),
-    "1 block": Setting({"blocks": 1}),
-    "3 blocks": Setting({"blocks": 3}),
-    "narrow": Setting({"widths": (16, 32)}),
-    "wide": Setting({"widths": (48, 96)}),
-    "1 level": Setting({"widths": (32,)}),
-    "3 levels": Setting({"widths": (32, 64, 128)}),
-    "2 x 2 input": Setting(replaced={"UNet": UnshuffledUNet}),
-    "GELU": Setting(replaced={"ResidualBlock": GeluBlock}),
-    "unweighted": Setting(replaced={"WEIGHT_POWER": 0.0}),
-    "weight power 0.25": Setting(replaced={"WEIGHT_POWER": 0.25}),
-    "weight power 0.5": Setting(replaced={"WEIGHT_POWER": 0.5}),
-    "weight power 1": Setting(replaced={"WEIGHT_POWER": 1.0}),
-    "MSE loss": Setting(replaced={"noise2noise_loss": mse_loss}),
-    "Adam": Setting(replaced={"Muon": Adam, "RATE": 2e-3}),
-    "SGD": Setting(replaced={"Muon": Nesterov, "RATE": 1e-2}),
-    "half rate": Setting(replaced={"RATE": core.RATE / 2}),
-    "double rate": Setting(replaced={"RATE": core.RATE * 2}),
-    "falling rate": Setting(replaced={"Muon": FallingMuon, "RATE": core.RATE * 2}),
-    "warm-up": Setting(replaced={"Muon": WarmMuon}),
-    "batch 16": Setting(replaced={"BATCH": 16}),
-    "batch 64": Setting(replaced={"BATCH": 64}),
-    "EMA 0.99": Setting(replaced={"EMA": 0.99}),
-    "EMA 0.998": Setting(replaced={"EMA": 0.998}),
-    "no EMA": Setting(replaced={"EMA": 0.0}),
-    "both directions": Setting(replaced={"augment": both, "BATCH": core.BATCH // 2}, passes=2),
-    "two views, half rate": Setting(replaced={"UNet": TwoViewsUNet, "augment": twice, "RATE": core.RATE / 2}, passes=2),
-    "two views, half rate, chroma weight 5, 3 blocks": Setting({"blocks": 3}, {
-        "UNet": TwoViewsUNet, "augment": twice, "RATE": core.RATE / 2, "noise2noise_loss": chroma_loss}, passes=2),
-    "two views, eighth rate, chroma weight 5, 3 blocks": Setting({"blocks": 3}, {
-        "UNet": TwoViewsUNet, "augment": twice, "RATE": core.RATE / 8, "noise2noise_loss": chroma_loss}, passes=2),
-    "swap only": Setting(replaced={"augment": swap_only}),
-    "pixel swap": Setting(replaced={"augment": pixel_swap}),
-    "channels": Setting(replaced={"augment": channels}),
-    "brightness": Setting(replaced={"augment": brightness}),
-    "half rate, chroma weight 5": Setting(replaced={"noise2noise_loss": chroma_loss, "RATE": core.RATE / 2}),
-    "both directions, half rate, batch 64, chroma weight 5": Setting(  # 32 pairs: 64 images
-        replaced={"augment": both, "noise2noise_loss": chroma_loss, "RATE": core.RATE / 2}, passes=2),
+    "one direction": earlier(),  # what the settings below change
+    "1 block": earlier({"blocks": 1}),
+    "3 blocks": earlier({"blocks": 3}),
+    "narrow": earlier({"widths": (16, 32)}),
+    "wide": earlier({"widths": (48, 96)}),
+    "1 level": earlier({"widths": (32,)}),
+    "3 levels": earlier({"widths": (32, 64, 128)}),
+    "2 x 2 input": earlier(UNet=UnshuffledUNet),
+    "GELU": earlier(ResidualBlock=GeluBlock),
+    "unweighted": earlier(WEIGHT_POWER=0.0),
+    "weight power 0.25": earlier(WEIGHT_POWER=0.25),
+    "weight power 0.5": earlier(WEIGHT_POWER=0.5),
+    "weight power 1": earlier(WEIGHT_POWER=1.0),
+    "MSE loss": earlier(noise2noise_loss=mse_loss),
+    "Adam": earlier(Muon=Adam, RATE=2e-3),
+    "SGD": earlier(Muon=Nesterov, RATE=1e-2),
+    "half rate": earlier(RATE=2.5e-3),
+    "double rate": earlier(RATE=1e-2),
+    "falling rate": earlier(Muon=FallingMuon, RATE=1e-2),
+    "warm-up": earlier(Muon=WarmMuon),
+    "batch 16": earlier(BATCH=16),
+    "batch 64": earlier(BATCH=64),
+    "EMA 0.99": earlier(EMA=0.99),
+    "EMA 0.998": earlier(EMA=0.998),
+    "no EMA": earlier(EMA=0.0),
+    "both directions": earlier(augment=augment, BATCH=16),
+    "swap only": earlier(augment=swap_only),
+    "pixel swap": earlier(augment=pixel_swap),
+    "channels": earlier(augment=channels),
+    "brightness": earlier(augment=brightness),
+    "half rate, chroma weight 5": earlier(RATE=2.5e-3, noise2noise_loss=chroma_loss),
+    "both directions, half rate, batch 64, chroma weight 5":  # 32 pairs: 64 images
+        earlier(augment=augment, RATE=2.5e-3, noise2noise_loss=chroma_loss),
+    "two views, half rate": earlier(UNet=TwoViewsUNet, augment=twice, RATE=2.5e-3),
+    "two views, half rate, chroma weight 5, 3 blocks": earlier(
+        {"blocks": 3}, UNet=TwoViewsUNet, augment=twice, RATE=2.5e-3, noise2noise_loss=chroma_loss),
+    "two views, eighth rate, chroma weight 5, 3 blocks": earlier(
+        {"blocks": 3}, UNet=TwoViewsUNet, augment=twice, RATE=6.25e-4, noise2noise_loss=chroma_loss),
 }
-SETTINGS["clean targets"] = SETTINGS["ours"].with_clean_targets()
-for noisy in ("half rate, chroma weight 5", "both directions, half rate, batch 64, chroma weight 5"):
-    SETTINGS[f"clean targets, {noisy}"] = SETTINGS[noisy].with_clean_targets()
+for noisy in ("ours", "one direction", "half rate, chroma weight 5",
+              "both directions, half rate, batch 64, chroma weight 5"):
+    SETTINGS[f"clean targets, {noisy}".removesuffix(", ours")] = SETTINGS[noisy].with_clean_targets()
 
 
 # -------------------------------------------------------------------------------------------- measurements
-def flops_per_pair(model: Model | PublishedModel) -> int:
-    """Of one training step on a pair of 32 x 32 images: three times the forward pass, twice of it for the gradients."""
+def flops_per_pass(model: Model | PublishedModel) -> int:
+    """Of a 32 x 32 image in training: three times the forward pass, twice of it for the gradients."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.net.eval()(torch.zeros(1, 3, 32, 32, device=model.device))
     return 3 * counter.get_total_flops()
@@ -306,7 +318,7 @@ def throughput(names: list[str], data: dict[bool, tuple[Tensor, Tensor]], valida
                 epochs = [row for row in model.history if row["pairs"]]
                 seconds = sum(row["pairs"] / row["pairs_per_second"] for row in epochs)
                 rate = sum(row["pairs"] for row in epochs) / seconds
-                flops = flops_per_pair(model) * SETTINGS[name].passes
+                flops = flops_per_pass(model) * SETTINGS[name].passes
                 turn = {"pairs_per_second": rate, "share": flops * rate / peak, "product_flops": peak}
                 if ours:
                     turn["images_per_second_self_ensemble"] = prediction_rate(model, validation[0])
@@ -315,7 +327,8 @@ def throughput(names: list[str], data: dict[bool, tuple[Tensor, Tensor]], valida
                 turns[name].append(turn)
                 rows[name] = {"kind": "throughput", "setting": name,
                               "parameters": sum(weight.numel() for weight in model.net.parameters()),
-                              "flops_per_pair": flops, "precision": "bfloat16" if bf16 else "float32"}
+                              "flops_per_pair": flops, "passes": SETTINGS[name].passes,
+                              "precision": "bfloat16" if bf16 else "float32"}
     return [row | {key: statistics.median(turn[key] for turn in turns[name][1:]) for key in turns[name][0]}
             for name, row in rows.items()]
 
