@@ -19,11 +19,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-# Constants
 WIDTHS = (32, 64)       # channels at full and half resolution: small, so that a CPU sees many pairs in time
 BLOCKS = 2              # residual blocks per level, down and up
 BATCH = 32              # pairs per step, each in both directions: few, for many steps in a short training
 RATE = 3e-3             # of Muon, at the start, annealed linearly to 0; more learns faster, but noise costs more
+SHORT = 5_600           # steps: a training of fewer starts at RATE (SHORT / steps)^1/2, to learn enough in its time
 MOMENTUM = 0.95         # of Muon, as its authors have it
 EMA = 0.995             # decay per step of the averaged weights, which are kept; less in the first 2,000 steps
 WEIGHT_POWER = 0.75     # of the loss's weights: 1 would be the inverse variance, if the estimate were exact
@@ -261,7 +261,8 @@ class Model:
         if num_epochs and end <= began:
             warnings.warn(f"{limit:g} s are too short for a single step: nothing was trained", stacklevel=3)
         steps = num_epochs * math.ceil(len(a) / BATCH)
-        epoch, step, recent = 0, 0, []  # `recent` losses; `lowest`, below, is the least mean of them so far
+        rate = RATE * max(1, SHORT / max(500, steps)) ** 0.5  # at most 3.3 RATE
+        epoch, step, recent, lowest = 0, 0, [], math.inf  # `recent` losses, and the `lowest` mean of them so far
         done = 0.0 if steps and end > began else 1.0  # progress, by steps or by time, whichever is ahead
         while done < 1:
             epoch, epoch_began, epoch_loss, pairs = epoch + 1, time.monotonic(), 0, 0
@@ -272,12 +273,11 @@ class Model:
                 step, pairs = step + 1, pairs + len(index)
                 epoch_loss += loss.detach() * len(index)
                 recent = [*recent, loss.detach()][-CHECK_EVERY:]
-                muon.step(RATE * (1 - done))
+                muon.step(rate * (1 - done))
                 student.zero_grad()
                 torch._foreach_lerp_(average, [weight.detach() for weight in weights], 1 - min(EMA, step / (step + 10)))
                 done = min(1, max(step / steps, (time.monotonic() - began) / (end - began)))
-                if step == 1:
-                    lowest = loss.item()
+                lowest = loss.item() if step == 1 else lowest
                 if step % CHECK_EVERY == 0 or done == 1:  # rarely: each look makes a GPU wait
                     level = torch.stack(recent).mean().item()
                     finite = torch.stack([loss.detach(), *torch._foreach_norm(average)]).isfinite().all()

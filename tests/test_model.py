@@ -29,6 +29,7 @@ def small_steps(monkeypatch):
     """Constants with which a training of a few dozen steps gets somewhere."""
     monkeypatch.setattr(model, "BATCH", 16)
     monkeypatch.setattr(model, "RATE", 1e-2)
+    monkeypatch.setattr(model, "SHORT", 0)
     monkeypatch.setattr(model, "EMA", 0.9)
 
 
@@ -302,6 +303,21 @@ def test_time_limit_ends_the_training_annealed(monkeypatch, small_steps):
     denoiser.train(a, b, 1_000_000, time_limit=100, progress=False)
     assert 90 < denoiser.history[-1]["seconds"] < 100
     assert rates[0] == model.RATE and rates[-1] < 0.1 * model.RATE and rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("steps, factor", [(1, 11.2**0.5), (500, 11.2**0.5), (1_400, 2), (5_600, 1), (20_000, 1)])
+def test_short_trainings_start_at_a_higher_rate(steps, factor, monkeypatch):
+    rates = []
+
+    def stop(self, rate):
+        rates.append(rate)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Muon, "step", stop)
+    a, b, _ = noisy_pairs(8)
+    with pytest.raises(KeyboardInterrupt):
+        small_model().train(a, b, steps, progress=False)  # a step each
+    assert rates == [pytest.approx(factor * model.RATE)]
 
 
 def test_a_limit_too_short_for_a_step_is_said(small_steps):

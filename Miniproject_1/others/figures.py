@@ -56,7 +56,8 @@ def model_numbers() -> dict[str, str]:
         "Size": f"{pixelate.SIZE}", "Cell": f"{pixelate.CELL}",
         "Widths": " and ".join(", ".join(map(str, model.WIDTHS)).rsplit(", ", 1)),  # "32, 64 and 128"
         "Blocks": f"{model.BLOCKS}", "Batch": f"{model.BATCH}",
-        "Rate": scientific(model.RATE), "Momentum": f"{model.MOMENTUM}", "Ema": f"{model.EMA}",
+        "Rate": scientific(model.RATE), "Short": f"{model.SHORT}",
+        "Momentum": f"{model.MOMENTUM}", "Ema": f"{model.EMA}",
         "WeightPower": f"{model.WEIGHT_POWER:g}", "VarianceFloor": scientific(model.VARIANCE_FLOOR),
         "LossFloor": scientific(model.LOSS_FLOOR), "HeldOut": f"{model.HELD_OUT:,}",
         "PublishedBatch": f"{baseline.BATCH}", "PublishedRate": scientific(baseline.RATE),
