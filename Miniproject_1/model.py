@@ -261,7 +261,7 @@ class Model:
         if num_epochs and end <= began:
             warnings.warn(f"{limit:g} s are too short for a single step: nothing was trained", stacklevel=3)
         steps = num_epochs * math.ceil(len(a) / BATCH)
-        rate = RATE * max(1, SHORT / max(500, steps)) ** 0.5  # at most 3.3 RATE
+        rate = RATE * max(1, SHORT / max(500, steps)) ** 0.5  # with 500 or fewer as with 500: 3.3 RATE
         epoch, step, recent, lowest = 0, 0, [], math.inf  # `recent` losses, and the `lowest` mean of them so far
         done = 0.0 if steps and end > began else 1.0  # progress, by steps or by time, whichever is ahead
         while done < 1:
