@@ -22,8 +22,8 @@ from torch import Tensor, nn
 WIDTHS = (32, 64)       # channels at full and half resolution: small, so that a CPU sees many pairs in time
 BLOCKS = 2              # residual blocks per level, down and up
 BATCH = 32              # pairs per step, each in both directions: few, for many steps in a short training
-RATE = 3e-3             # of Muon, at the start, annealed linearly to 0; more learns faster, but noise costs more
-SHORT = 5_600           # steps: a training of fewer starts at RATE (SHORT / steps)^1/2, to learn enough in its time
+RATE = 3e-3             # of Muon, at the start, annealed linearly to 0; set for ten epochs of 50,000 pairs
+SHORT = 5_600           # steps: a training planned for fewer starts at RATE (SHORT / steps)^1/2, to get far enough
 MOMENTUM = 0.95         # of Muon, as its authors have it
 EMA = 0.995             # decay per step of the averaged weights, which are kept; less in the first 2,000 steps
 WEIGHT_POWER = 0.75     # of the loss's weights: 1 would be the inverse variance, if the estimate were exact
