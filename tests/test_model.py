@@ -29,7 +29,7 @@ def small_steps(monkeypatch):
     """Constants with which a training of a few dozen steps gets somewhere."""
     monkeypatch.setattr(model, "BATCH", 16)
     monkeypatch.setattr(model, "RATE", 1e-2)
-    monkeypatch.setattr(model, "SHORT", 0)
+    monkeypatch.setattr(model, "SHORT", (1, 1))
     monkeypatch.setattr(model, "EMA", 0.9)
 
 

@@ -216,7 +216,7 @@ class Setting:
 def earlier(network: dict | None = None, **replaced) -> Setting:
     """Our recipe until 2026-11-28, in one direction of each pair and at one rate for trainings of any length, with what
     `replaced` changes in it."""
-    return Setting(network or {}, {"augment": one_direction, "RATE": 5e-3, "SHORT": 0} | replaced)
+    return Setting(network or {}, {"augment": one_direction, "RATE": 5e-3, "SHORT": (1, 1)} | replaced)
 
 
 SETTINGS = {

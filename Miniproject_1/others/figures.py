@@ -56,7 +56,7 @@ def model_numbers() -> dict[str, str]:
         "Size": f"{pixelate.SIZE}", "Cell": f"{pixelate.CELL}",
         "Widths": " and ".join(", ".join(map(str, model.WIDTHS)).rsplit(", ", 1)),  # "32, 64 and 128"
         "Blocks": f"{model.BLOCKS}", "Batch": f"{model.BATCH}",
-        "Rate": scientific(model.RATE), "Short": f"{model.SHORT}",
+        "Rate": scientific(model.RATE), "FewSteps": f"{model.SHORT[0]}", "ManySteps": f"{model.SHORT[1]}",
         "Momentum": f"{model.MOMENTUM}", "Ema": f"{model.EMA}",
         "WeightPower": f"{model.WEIGHT_POWER:g}", "VarianceFloor": scientific(model.VARIANCE_FLOOR),
         "LossFloor": scientific(model.LOSS_FLOOR), "HeldOut": f"{model.HELD_OUT:,}",
