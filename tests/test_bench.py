@@ -91,6 +91,23 @@ def test_results_are_appended_and_shown(data, tmp_path, quick, capsys):
     assert f"| {sum(values) / 2:.3f} | {abs(values[0] - values[1]) / 2**0.5:.3f} | 2 |" in "\n".join(lines)
 
 
+def test_several_validation_files(data, tmp_path, capsys):
+    """... measure the same training, with a line of results for each, the first one that of the rows per epoch."""
+    noisy, clean = load_tensors(data / "val_data.pkl")
+    save_tensors((clean, clean), tmp_path / "clean.pkl")
+    files = [str(data / "val_data.pkl"), str(tmp_path / "clean.pkl")]
+    arguments = ["ours", "-d", str(data), "--epochs", "1", "--no-throughput", "--results", str(tmp_path / "two.jsonl")]
+    assert bench.main([*arguments, "--validation", files[0], "--validation", files[1]]) == 0
+    first, second = rows(tmp_path / "two.jsonl")
+    assert [first["validation"], second["validation"]] == files
+    assert first["psnr"] < 30 < second["psnr"]  # a training of 3 steps leaves clean images nearly as they are
+    assert first["history"][-1]["psnr"] == pytest.approx(first["psnr"], abs=0.5) and "history" not in second
+    assert first["seconds"] == second["seconds"]
+    capsys.readouterr()
+    assert bench.main(["--table", str(tmp_path / "two.jsonl")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4  # they do not compare: a line each
+
+
 def test_two_views_have_the_gradient_of_the_mean_over_all():
     """Its mean over the pairs of views is the gradient of the squared error of the self-ensemble."""
     generator = torch.Generator().manual_seed(0)

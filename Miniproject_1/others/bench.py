@@ -221,6 +221,8 @@ def earlier(network: dict | None = None, **replaced) -> Setting:
 
 SETTINGS = {
     "ours": Setting(),
+    "ours, rate 5e-3": Setting(replaced={"RATE": 5e-3}),  # ours since 2026-11-28
+    "ours, rate 3e-3": Setting(replaced={"RATE": 3e-3}),
     "published": Setting(published=True),
     "one direction": earlier(),  # what the settings below change
     "1 block": earlier({"blocks": 1}),
@@ -261,7 +263,7 @@ SETTINGS = {
     "two views, eighth rate, chroma weight 5, 3 blocks": earlier(
         {"blocks": 3}, UNet=TwoViewsUNet, augment=twice, RATE=6.25e-4, noise2noise_loss=chroma_loss),
 }
-for noisy in ("ours", "one direction", "half rate, chroma weight 5",
+for noisy in ("ours", "ours, rate 5e-3", "ours, rate 3e-3", "one direction", "half rate, chroma weight 5",
               "both directions, half rate, batch 64, chroma weight 5"):
     SETTINGS[f"clean targets, {noisy}".removesuffix(", ours")] = SETTINGS[noisy].with_clean_targets()
 
@@ -348,7 +350,7 @@ def begin(model: Model | PublishedModel, start: Path, name: str) -> None:
 def training(name: str, budget: dict, seed: int, pairs: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor],
              start: Path | None = None, weights: Path | None = None) -> tuple[dict, Model | PublishedModel]:
     """Train a setting on pairs (`stacked` for clean targets) within `budget`, {"minutes": M} or {"epochs": E}, from
-    new weights or those in `start` (`begin`); its results, PSNR as `predict` gives it, and the model. `weights`:
+    new weights or those in `start` (`begin`); its results but for history and `measured`, and the model. `weights`:
     a file for our network's weights, after each epoch and after Ctrl-C; None for the published one."""
     epochs, seconds = budget.get("epochs", ENDLESS), 60 * budget["minutes"] if "minutes" in budget else None
     with SETTINGS[name].model(seed) as model:
@@ -358,14 +360,17 @@ def training(name: str, budget: dict, seed: int, pairs: tuple[Tensor, Tensor], v
         with saved_on_ctrl_c(model, weights):
             model.train(*pairs, epochs, validation=validation, time_limit=seconds, seed=seed, **checkpoint)
     seen = sum(row["pairs"] for row in model.history)
-    denoised = model.predict(validation[0])
     row = {"kind": "training", "setting": name, "seed": seed, **budget, **({"from": str(start)} if start else {}),
            "pairs": len(pairs[0]), "pairs_seen": seen,
            "parameters": sum(weight.numel() for weight in model.net.parameters()),
-           "seconds": model.history[-1]["seconds"], "validation_images": len(denoised),
-           "psnr": psnr(denoised, validation[1]), "psnr_pooled": pooled(denoised, validation[1]),
-           "history": model.history}
+           "seconds": model.history[-1]["seconds"]}
     return row, model
+
+
+def measured(model: Model | PublishedModel, noisy: Tensor, clean: Tensor) -> dict:
+    """What the results of a training say of images, PSNR as `predict` gives it."""
+    denoised = model.predict(noisy)
+    return {"validation_images": len(denoised), "psnr": psnr(denoised, clean), "psnr_pooled": pooled(denoised, clean)}
 
 
 # ---------------------------------------------------------------------------------------------- the command
@@ -406,7 +411,7 @@ def table(rows: list[dict]) -> str:
         budget = f"{epochs} epochs" if epochs else f"{minutes:g} min"
         spread = f"{statistics.stdev(row['psnr'] for row in group):.3f}" if len(group) > 1 else ""
         reached = [f"{statistics.mean(times):.0f}" if None not in times else "" for times in
-                   ([seconds_to(level, row["history"]) for row in group] for level in LEVELS)]
+                   ([seconds_to(level, row.get("history", [])) for row in group] for level in LEVELS)]
         speed = speeds.get(name, {})
         cost = [f"{speed['flops_per_pair'] / 1e9:.2f}", f"{speed['pairs_per_second']:.0f}"] if speed else ["", ""]
         lines.append(" | ".join((f"| {name}", budget, f"{mean(group, 'psnr'):.3f}", spread, str(len(group)),
@@ -439,7 +444,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-d", "--data", metavar="DIR", type=Path, default=Path("data"),
                         help="folder with train_data.pkl and val_data.pkl, for clean targets clean_data.pkl, too; "
                              "default: data, made of generated scenes if missing")
-    parser.add_argument("--validation", metavar="FILE", type=Path, help="default: val_data.pkl in DIR")
+    parser.add_argument("--validation", metavar="FILE", type=Path, action="append",
+                        help="may be given several times: each training is measured on each file, in that order, and "
+                             "after each epoch on the first one; default: val_data.pkl in DIR")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--minutes", metavar="M", type=float, help="of each training; 0: only throughput; default: 5")
     budget.add_argument("--epochs", metavar="E", type=int, help="train each for as many epochs instead, without limit")
@@ -486,8 +493,8 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(f"{arguments.data}: no such folder; make it with `{command}`")
         build(arguments.data, clean=clean)
     data = {False: load_tensors(arguments.data / "train_data.pkl")}  # by Setting.clean
-    validation_file = arguments.validation or arguments.data / "val_data.pkl"
-    validation = load_tensors(validation_file)
+    validation = {file: load_tensors(file) for file in arguments.validation or [arguments.data / "val_data.pkl"]}
+    first = next(iter(validation))
     clean_file = arguments.data / "clean_data.pkl"
     if clean:
         copies = load_tensors(clean_file) if clean_file.is_file() else None
@@ -499,16 +506,16 @@ def main(argv: list[str] | None = None) -> int:
 
     rows = []
 
-    def keep(row: dict) -> None:
-        rows.append(row | {"data": str(arguments.data), "validation": str(validation_file)})
+    def keep(row: dict, file: Path) -> None:
+        rows.append(row | {"data": str(arguments.data), "validation": str(file)})
         if arguments.results:
             append_results(arguments.results, rows[-1])
 
     if not arguments.no_throughput:
-        speeds = throughput(arguments.settings, data, validation)
+        speeds = throughput(arguments.settings, data, validation[first])
         print(speed_table(speeds), flush=True)
         for speed in speeds:
-            keep(speed)
+            keep(speed, first)
         for speed in speeds[1:]:
             ratio = speeds[0]["pairs_per_second"] / speed["pairs_per_second"]
             print(f"{speeds[0]['setting']} / {speed['setting']}: {ratio:.2f} times the pairs per second", flush=True)
@@ -520,9 +527,12 @@ def main(argv: list[str] | None = None) -> int:
             print(f"\n{name}, seed {seed}, {amount}", flush=True)
             setting = SETTINGS[name]
             weights = arguments.weights / f"{name}-{seed}.pth" if arguments.weights and not setting.published else None
-            row, model = training(name, limit, seed, data[setting.clean], validation, arguments.start, weights)
-            print(f"{name}: {row['psnr']:.3f} dB per image, {row['psnr_pooled']:.3f} pooled", flush=True)
-            keep(row)
+            row, model = training(name, limit, seed, data[setting.clean], validation[first], arguments.start, weights)
+            for file, images in validation.items():
+                scores = measured(model, *images)
+                print(f"{name}, {file}: {scores['psnr']:.3f} dB per image, {scores['psnr_pooled']:.3f} pooled",
+                      flush=True)
+                keep(row | scores | ({"history": model.history} if file == first else {}), file)
             try:
                 if weights:  # those measured: also without an epoch, after divergence, or with checkpoints unwritten
                     model.save(weights)
