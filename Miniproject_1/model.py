@@ -22,8 +22,8 @@ from torch import Tensor, nn
 WIDTHS = (32, 64)       # channels at full and half resolution: small, so that a CPU sees many pairs in time
 BLOCKS = 2              # residual blocks per level, down and up
 BATCH = 32              # pairs per step, each in both directions: few, for many steps in a short training
-RATE = 3e-3             # of Muon, at the start, annealed linearly to 0; set for ten epochs of 50,000 pairs
-SHORT = (500, 5_600)    # planned steps, between which a training starts at RATE (5,600 / steps)^1/2, to get far enough
+RATE = 5e-3             # of Muon, at the start, annealed linearly to 0; set for ten epochs of 50,000 pairs
+SHORT = (500, 2_000)    # steps, between which a training starts at RATE (2,000 / steps)^1/2, to get far enough
 MOMENTUM = 0.95         # of Muon, as its authors have it
 EMA = 0.995             # decay per step of the averaged weights, which are kept; less in the first 2,000 steps
 WEIGHT_POWER = 0.75     # of the loss's weights: 1 would be the inverse variance, if the estimate were exact
@@ -261,7 +261,6 @@ class Model:
         if num_epochs and end <= began:
             warnings.warn(f"{limit:g} s are too short for a single step: nothing was trained", stacklevel=3)
         steps = num_epochs * math.ceil(len(a) / BATCH)
-        rate = RATE * (SHORT[1] / min(max(steps, SHORT[0]), SHORT[1])) ** 0.5
         epoch, step, recent, lowest = 0, 0, [], math.inf  # `recent` losses, and the `lowest` mean of them so far
         done = 0.0 if steps and end > began else 1.0  # progress, by steps or by time, whichever is ahead
         while done < 1:
@@ -273,7 +272,8 @@ class Model:
                 step, pairs = step + 1, pairs + len(index)
                 epoch_loss += loss.detach() * len(index)
                 recent = [*recent, loss.detach()][-CHECK_EVERY:]
-                muon.step(rate * (1 - done))
+                planned = min(steps, (step - 1) / done) if done else steps  # also where time ends the training
+                muon.step(RATE * (SHORT[1] / min(max(planned, SHORT[0]), SHORT[1])) ** 0.5 * (1 - done))
                 student.zero_grad()
                 torch._foreach_lerp_(average, [weight.detach() for weight in weights], 1 - min(EMA, step / (step + 10)))
                 done = min(1, max(step / steps, (time.monotonic() - began) / (end - began)))

@@ -46,10 +46,11 @@ def results(tmp_path):
                               {"epoch": 1, "psnr": 25.1, "seconds": 600.1}]},
         common | {"kind": "training", "setting": "ours", "minutes": 1, "psnr": 25.2, "pairs_seen": 24_000,
                   "history": history(20.5, 25.15)},
-        common | {"kind": "training", "setting": "ours", "epochs": 2, "seed": 1, "psnr": 25.1, "pairs_seen": 100_000},
-        common | {"kind": "training", "setting": "ours", "epochs": 2, "psnr": 25.2541,
+        common | {"kind": "training", "setting": "ours, rate 5e-3", "epochs": 2, "seed": 1, "psnr": 25.1,
                   "pairs_seen": 100_000},
-        common | {"kind": "training", "setting": "clean targets", "epochs": 2, "psnr": 25.2791,
+        common | {"kind": "training", "setting": "ours, rate 5e-3", "epochs": 2, "psnr": 25.2541,
+                  "pairs_seen": 100_000},
+        common | {"kind": "training", "setting": "clean targets, ours, rate 5e-3", "epochs": 2, "psnr": 25.2791,
                   "pairs_seen": 100_000},
     ]
     (folder / "grade.json").write_text(json.dumps(WHERE | grade))
@@ -146,7 +147,8 @@ def test_trainings_that_went_on_from_other_weights_do_not_count(results, tmp_pat
 
 def test_clean_and_noisy_targets_need_the_same_seed(results, tmp_path, capsys):
     change(results / "bench.jsonl", lambda rows: rows[-1].update(seed=3))
-    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "no training of ours, epochs 2, seed 3")
+    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl",
+                   "no training of ours, rate 5e-3, epochs 2, validation data/val_data.pkl, seed 3")
 
 
 def test_clean_and_noisy_targets_need_as_many_pairs(results, tmp_path, capsys):
@@ -154,8 +156,17 @@ def test_clean_and_noisy_targets_need_as_many_pairs(results, tmp_path, capsys):
     assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", "saw 60,000 and 100,000 pairs")
 
 
+def test_only_the_validation_images_of_the_other_results_count(results, tmp_path):
+    expected, other = tmp_path / "expected", {"validation": "other.pkl", "psnr": 1.0}
+    assert run(results, expected) == 0
+    change(results / "bench.jsonl", lambda rows: rows.extend([row | other for row in rows[-2:]]))
+    assert run(results, tmp_path / "report") == 0
+    texts = [(folder / "results/numbers.tex").read_text() for folder in (expected, tmp_path / "report")]
+    assert texts[0] == texts[1]
+
+
 @pytest.mark.parametrize("row", [-1, -2])  # on clean targets, on noisy ones
-@pytest.mark.parametrize("key", ["data", "validation", "pairs", "parameters"])
+@pytest.mark.parametrize("key", ["data", "pairs", "parameters"])
 def test_clean_and_noisy_targets_need_the_same_data_and_network(results, tmp_path, capsys, key, row):
     change(results / "bench.jsonl", lambda rows: rows[row].update({key: "other"}))
     assert_refused(capsys, results, tmp_path / "report", "bench.jsonl", key, "other", "must be equal")

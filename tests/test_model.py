@@ -305,7 +305,7 @@ def test_time_limit_ends_the_training_annealed(monkeypatch, small_steps):
     assert rates[0] == model.RATE and rates[-1] < 0.1 * model.RATE and rates == sorted(rates, reverse=True)
 
 
-@pytest.mark.parametrize("steps, factor", [(1, 11.2**0.5), (500, 11.2**0.5), (1_400, 2), (5_600, 1), (20_000, 1)])
+@pytest.mark.parametrize("steps, factor", [(1, 2), (500, 2), (1_280, 1.25), (2_000, 1), (20_000, 1)])
 def test_short_trainings_start_at_a_higher_rate(steps, factor, monkeypatch):
     rates = []
 
@@ -318,6 +318,19 @@ def test_short_trainings_start_at_a_higher_rate(steps, factor, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         small_model().train(a, b, steps, progress=False)  # a step each
     assert rates == [pytest.approx(factor * model.RATE)]
+
+
+def test_rates_within_a_time_limit_are_those_of_as_many_steps(monkeypatch, small_steps):
+    """... but for the first. On a clock that only the steps move, by a second each."""
+    rates = []
+    monkeypatch.setattr(model, "time", types.SimpleNamespace(monotonic=lambda: float(len(rates))))
+    monkeypatch.setattr(model, "SHORT", (20, 1_000))
+    monkeypatch.setattr(Muon, "step", lambda self, rate: rates.append(rate))
+    a, b, _ = noisy_pairs(16)
+    small_model().train(a, b, 1_000_000, time_limit=100, progress=False)
+    assert len(rates) == 98  # 2% are for the last row
+    expected = [model.RATE * (1_000 / 98) ** 0.5 * (1 - step / 98) for step in range(98)]
+    assert rates[0] == model.RATE and rates[1:] == pytest.approx(expected[1:])
 
 
 def test_a_limit_too_short_for_a_step_is_said(small_steps):
