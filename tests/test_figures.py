@@ -165,6 +165,13 @@ def test_only_the_validation_images_of_the_other_results_count(results, tmp_path
     assert texts[0] == texts[1]
 
 
+@pytest.mark.parametrize("row, name", [(-1, "clean targets, ours, rate 5e-3"), (-2, "ours, rate 5e-3")])
+def test_clean_and_noisy_targets_need_the_validation_images_of_the_other_results(results, tmp_path, capsys, row, name):
+    change(results / "bench.jsonl", lambda rows: rows[row].update(validation="other"))
+    assert_refused(capsys, results, tmp_path / "report", "bench.jsonl",
+                   f"no training of {name}, epochs 2, validation data/val_data.pkl")
+
+
 @pytest.mark.parametrize("row", [-1, -2])  # on clean targets, on noisy ones
 @pytest.mark.parametrize("key", ["data", "pairs", "parameters"])
 def test_clean_and_noisy_targets_need_the_same_data_and_network(results, tmp_path, capsys, key, row):
