@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 import pickle
+import platform
 import subprocess
 import sys
 import types
@@ -512,6 +513,29 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     added = int(run.stdout)
     assert 4 * 3 * 2048**2 <= added < 2 * 2**30  # at least the result
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only of glibc's memory")
+def test_steps_use_memory_again():
+    """A training takes few pages from the system once it has those of its first steps; in a process of its own, since
+    what other tests freed counts, too."""
+    code = """
+import resource, sys, torch
+from Miniproject_1 import Model, model
+model.FREED = int(sys.argv[1])
+noisy = torch.randint(256, (2, 64, 3, 32, 32), dtype=torch.uint8)
+denoiser, faults = Model(), []
+for epochs in (2, 6):
+    denoiser.train(*noisy, epochs, validation=(noisy[0, :1], noisy[1, :1]), progress=False)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults[1] - faults[0])
+"""
+    fresh = []  # pages of 12 steps
+    for freed in (1, model.FREED):
+        run = subprocess.run([sys.executable, "-c", code, str(freed)], capture_output=True, text=True, check=True,
+                             cwd=ROOT)
+        fresh.append(int(run.stdout))
+    assert fresh[1] <= fresh[0] / 4
 
 
 def test_self_ensemble_commutes_with_flips_and_rotations(random_model):
