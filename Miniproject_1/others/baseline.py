@@ -67,7 +67,7 @@ class PublishedModel:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = PublishedUNet().to(self.device)
         self.history: list[dict] = []
-        torch.empty(FREED, dtype=torch.uint8)  # as in ours
+        torch.empty(FREED, dtype=torch.uint8, device="cpu")  # freed memory is kept, as far as Model keeps it
 
     def train(self, noisy_a: Tensor, noisy_b: Tensor, num_epochs: int, *, validation: tuple[Tensor, Tensor],
               time_limit: float | None = None, seed: int = 0, progress: bool = True) -> None:

@@ -221,7 +221,6 @@ def earlier(network: dict | None = None, **replaced) -> Setting:
 
 SETTINGS = {
     "ours": Setting(),
-    "ours, rate 5e-3": Setting(replaced={"RATE": 5e-3}),  # ours since 2026-11-28
     "ours, rate 3e-3": Setting(replaced={"RATE": 3e-3}),
     "published": Setting(published=True),
     "one direction": earlier(),  # what the settings below change
@@ -263,7 +262,7 @@ SETTINGS = {
     "two views, eighth rate, chroma weight 5, 3 blocks": earlier(
         {"blocks": 3}, UNet=TwoViewsUNet, augment=twice, RATE=6.25e-4, noise2noise_loss=chroma_loss),
 }
-for noisy in ("ours", "ours, rate 5e-3", "ours, rate 3e-3", "one direction", "half rate, chroma weight 5",
+for noisy in ("ours", "ours, rate 3e-3", "one direction", "half rate, chroma weight 5",
               "both directions, half rate, batch 64, chroma weight 5"):
     SETTINGS[f"clean targets, {noisy}".removesuffix(", ours")] = SETTINGS[noisy].with_clean_targets()
 

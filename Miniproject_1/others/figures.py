@@ -24,8 +24,8 @@ COMMANDS = {
     "bench.jsonl": "python -m Miniproject_1.others.bench ours published -d DATA --validation VALIDATION --minutes 0 "
                    "--results report/results/bench.jsonl, then with ours --minutes 5 --no-throughput, with "
                    "ours --minutes 1 --no-throughput, with published --minutes 10 --no-throughput and with "
-                   "'ours, rate 5e-3' 'clean targets, ours, rate 5e-3' --epochs 10 --seeds 3 --no-throughput (DATA "
-                   "made with `data --clean`), and what else README.md lists",
+                   "ours 'clean targets' --epochs 10 --seeds 3 --no-throughput (DATA made with `data --clean`), and "
+                   "what else README.md lists",
 }
 EQUAL, SHORT, LONG = 5, 1, 10  # minutes of training: of both, of ours, of the published network
 OURS, PUBLISHED = "#0072b2", "#d55e00"  # blue and orange that the colour-blind can tell apart
@@ -133,11 +133,11 @@ def bench_numbers(rows: list[dict]) -> dict[str, str]:
 
 def target_numbers(rows: list[dict], epochs: int) -> dict[str, str]:
     """The training on clean targets in bench.jsonl beside that on noisy ones, of the same seed, on the images of all
-    other results; ours, under its name from before that was its rate."""
+    other results."""
     ours = pick(rows, "training", "ours", minutes=EQUAL)
     wanted = {"epochs": epochs, "validation": ours["validation"]}
-    clean = pick(rows, "training", "clean targets, ours, rate 5e-3", **wanted)
-    noisy = pick(rows, "training", "ours, rate 5e-3", **wanted, seed=clean["seed"])
+    clean = pick(rows, "training", "clean targets", **wanted)
+    noisy = pick(rows, "training", "ours", **wanted, seed=clean["seed"])
     if clean["pairs_seen"] != noisy["pairs_seen"]:
         raise ValueError(f"its trainings on clean and on noisy targets saw {clean['pairs_seen']:,} and "
                          f"{noisy['pairs_seen']:,} pairs; one of them ended early")
