@@ -34,7 +34,8 @@ TILE = 64               # pixels: larger training images are cut into tiles of t
 COURSE_LIMIT = {"cuda": 540.0, "cpu": 2520.0}  # seconds: 10 and 45 minutes, less a margin for testing
 CORE = 448              # pixels: `predict` works on squares of this side, with context around; a multiple of 2^depth
 CHUNK = 64 * 32 * 32    # pixels in one pass of `predict` (at least one image): fits a CPU's cache
-FREED = 2**25 - 2**16   # bytes, just below 32 MiB: once freed, glibc keeps twice that, as new memory is slow
+FREED = 2**25 - 2**16   # bytes, just below 32 MiB: once a block of this size is freed, glibc keeps twice that for reuse
+torch.empty(FREED, dtype=torch.uint8, device="cpu")  # freed at once (mallopt(3)), as new memory is slow in every step
 
 
 class ResidualBlock(nn.Module):
@@ -186,7 +187,7 @@ def has_bf16(device: torch.device) -> bool:
 
 class Model:
     """The denoiser, on the GPU if there is one. Keywords are those of `UNet`, initial weights by torch.manual_seed. No
-    method changes global state (generators, dtype, cudnn flags, threads, grad mode; see FREED) or needs a grad mode."""
+    method changes global state (generators, default dtype, cudnn flags, threads, grad mode) or needs a grad mode."""
 
     @torch.inference_mode(False)
     def __init__(self, **unet):
@@ -195,7 +196,6 @@ class Model:
         with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU, its generator is put back
             net = UNet(**unet)
         self.net = net.to(self.device, torch.float32, memory_format=torch.channels_last).requires_grad_(False)
-        torch.empty(FREED, dtype=torch.uint8, device="cpu")  # freed at once (mallopt(3), M_MMAP_THRESHOLD)
 
     def _forward(self, net: UNet, images: Tensor) -> Tensor:
         """Values 0-255 in; float32, about [0, 1], out."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ..model import FREED, psnr
+from ..model import psnr
 
 BATCH = 32
 RATE = 1e-3
@@ -67,7 +67,6 @@ class PublishedModel:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = PublishedUNet().to(self.device)
         self.history: list[dict] = []
-        torch.empty(FREED, dtype=torch.uint8, device="cpu")  # freed memory is kept, as far as Model keeps it
 
     def train(self, noisy_a: Tensor, noisy_b: Tensor, num_epochs: int, *, validation: tuple[Tensor, Tensor],
               time_limit: float | None = None, seed: int = 0, progress: bool = True) -> None:
