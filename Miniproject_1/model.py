@@ -1,49 +1,149 @@
-"""Noise2Noise denoising: a U-Net that learns to remove noise from pairs of noisy images, without a clean one.
+"""Noise2Noise denoising: a U-Net that learns from pairs of noisy images, without a clean one.
 
-It predicts one noisy copy of a scene from another. If the noise is independent and unbiased, that of the target cannot
-be predicted, and what is learnt is the target's mean, the clean image (J. Lehtinen et al., "Noise2Noise: Learning Image
-Restoration without Clean Data", ICML 2018, section 2). README.md says how well it does. Images are N x C x H x W with
-values 0-255 outside this module and in `augment`; the U-Net sees [-0.5, 0.5]. This file needs PyTorch only.
+Method (J. Lehtinen et al., "Noise2Noise: Learning Image Restoration without Clean Data", ICML
+2018, section 2). Let x be a clean image, and a and b two noisy copies of it. If the noise of b has
+mean zero whatever a shows, E[b | a, x] = x, then for every denoiser f
+
+    E|f(a) - b|^2 = E|f(a) - x|^2 + E|b - x|^2,
+
+because the cross term 2 E[(f(a) - x)(x - b)] is zero. The last term does not depend on f, so the f
+that predicts b best also predicts x best: noisy targets do the work of clean ones.
+
+report/RESULTS.md says how well it does: PSNR, speed, hardware and versions.
+
+Outside this module images are N x C x H x W tensors with values 0-255; inside, after `to_unit`,
+they are float32 in [0, 1]. The file needs PyTorch and the standard library only, and reads in this
+order: recipe, network, data, losses and metrics, optimizer, schedule and averaging, Model.
 """
 
 import copy
 import io
 import math
+import operator
 import os
+import sys
 import time
 import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-WIDTHS = (32, 64)       # channels at full and half resolution: small, so that a CPU sees many pairs in time
-BLOCKS = 2              # residual blocks per level, down and up
-BATCH = 32              # pairs per step, each in both directions: few, for many steps in a short training
-RATE = 5e-3             # of Muon, at the start, annealed linearly to 0; set for ten epochs of 50,000 pairs
-SHORT = (500, 2_000)    # steps, between which a training starts at RATE (2,000 / steps)^1/2, to get far enough
-MOMENTUM = 0.95         # of Muon, as its authors have it
-EMA = 0.995             # decay per step of the averaged weights, which are kept; less in the first 2,000 steps
-WEIGHT_POWER = 0.75     # of the loss's weights: 1 would be the inverse variance, if the estimate were exact
-VARIANCE_FLOOR = 1e-4   # added to the variance there (2.5 grey levels squared): flat areas must not dominate
-LOSS_FLOOR = 1e-4       # MSE added inside the logarithm of the loss (-40 dB): flat images must not dominate
-HELD_OUT = 1_000        # about so many pairs, at most 1 in 20, are held out for the clean-free PSNR
-CHECK_EVERY = 50        # steps between two looks at the loss: each one makes a GPU wait
-LOSS_RISE = 1.0         # nat: a loss that much (4.3 dB) above its lowest level so far has diverged
-TILE = 64               # pixels: larger training images are cut into tiles of this side
-COURSE_LIMIT = {"cuda": 540.0, "cpu": 2520.0}  # seconds: 10 and 45 minutes, less a margin for testing
-CORE = 448              # pixels: `predict` works on squares of this side, with context around; a multiple of 2^depth
-CHUNK = 64 * 32 * 32    # pixels in one pass of `predict` (at least one image): fits a CPU's cache
-FREED = 2**25 - 2**16   # bytes, just below 32 MiB: once a block of this size is freed, glibc keeps twice that for reuse
-torch.empty(FREED, dtype=torch.uint8, device="cpu")  # freed at once (mallopt(3)), as new memory is slow in every step
+# ------------------------------------------------------------------------------------------ recipe
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what is trained: `Model(recipe=replace(Recipe(), batch=64))`.
+
+    Raises:
+        ValueError: a field has an unknown or impossible value.
+    """
+
+    # The network: small, so that a CPU sees many pairs in ten minutes.
+    channels: int = 3  # of an image: 3 for RGB, 1 for grey
+    widths: tuple[int, ...] = (32, 64)  # channels per level; each level has half the resolution
+    blocks: int = 2  # residual blocks per level, on the way down and again on the way up
+
+    # The data.
+    tile: int = 64  # pixels: larger training images are cut into squares of this side
+    batch: int = 32  # pairs per step: few, for many steps in a short training
+    swap: str = "both"  # directions of a pair in a step: "both", "random" (one of them), "none"
+    turns: bool = True  # flips and rotations: eight views of a pair instead of one
+    held_out: int = 1_000  # pairs, at most 1 in 20, kept for the PSNR estimate; 0: none
+
+    # The loss.
+    loss: str = "log"  # "log", the score's own weighting of images; "mse" or "l1"
+    loss_floor: float = 1e-4  # squared error: images below -40 dB must not dominate "log"
+    weight_power: float = 0.75  # of the loss's weights: 1 would be the inverse variance
+    variance_floor: float = 1e-4  # added to the variance there: flat areas must not dominate
+
+    # The optimizer.
+    optimizer: str = "muon"  # or "adam", which wants a learning rate of about 2e-3
+    learning_rate: float = 5e-3  # at the start, annealed linearly to 0; set for ten epochs
+    vector_rate: float = 0.2  # share of it for biases and norms, which Adam moves under "muon"
+    momentum: float = 0.95  # of Muon, as its authors have it
+    short_training: tuple[int, int] = (500, 2_000)  # steps: fewer start higher, see `Schedule`
+    ema: float = 0.995  # decay per step of the averaged weights, which are kept; 0: no average
+    precision: str = "auto"  # "auto": bfloat16 where the hardware multiplies it; or "float32"
+
+    def __post_init__(self) -> None:
+        self._check_integer("channels", least=1)
+        self._check_integer("blocks", least=0)
+        self._check_integer("tile", least=1)
+        self._check_integer("batch", least=1)
+        self._check_integer("held_out", least=0)
+        self._check_integers("widths")
+        self._check_integers("short_training")
+        ordered = len(self.short_training) == 2 and self.short_training[0] <= self.short_training[1]
+        self._require("short_training", ordered, "two numbers of steps, the lower one first")
+        self._check_choice("swap", SWAPS)
+        self._check_choice("loss", LOSSES)
+        self._check_choice("optimizer", OPTIMIZERS)
+        self._check_choice("precision", PRECISIONS)
+        self._require("turns", isinstance(self.turns, bool), "True or False")
+        for name in ("loss_floor", "variance_floor", "learning_rate", "vector_rate"):
+            self._check_number(name, lambda value: 0 < value < math.inf, "a number above 0")
+        for name in ("momentum", "ema"):
+            self._check_number(name, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+
+    def _require(self, name: str, valid: bool, expected: str) -> None:
+        if not valid:
+            raise ValueError(f"Recipe.{name} is {getattr(self, name)!r}, expected {expected}")
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # Python's own type, for NumPy's or PyTorch's
+
+    def _check_choice(self, name: str, allowed: Iterable[str]) -> None:
+        expected = " or ".join(map(repr, allowed))
+        self._require(name, getattr(self, name) in tuple(allowed), expected)
+
+    def _check_integer(self, name: str, least: int) -> None:
+        number = as_integer(getattr(self, name))
+        valid = number is not None and number >= least
+        self._require(name, valid, f"an integer of {least} or more")
+        self._set(name, number)
+
+    def _check_integers(self, name: str) -> None:
+        values = getattr(self, name)
+        valid = isinstance(values, tuple | list) and len(values) > 0
+        numbers = tuple(map(as_integer, values)) if valid else ()
+        valid = valid and all(number is not None and number > 0 for number in numbers)
+        self._require(name, valid, "a tuple of one or more integers above 0")
+        self._set(name, numbers)
+
+    def _check_number(self, name: str, allowed: Callable[[float], bool], expected: str) -> None:
+        value = getattr(self, name)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        self._require(name, number and allowed(value), expected)
+        self._set(name, float(value))
+
+
+SWAPS = ("both", "random", "none")
+OPTIMIZERS = ("muon", "adam")
+PRECISIONS = ("auto", "float32")
+
+COURSE_LIMIT = {"cuda": 540.0, "cpu": 2520.0}  # seconds: 10 and 45 minutes, less the testing
+CHECK_EVERY = 50  # steps between two looks at the loss: each one makes a GPU wait
+LOSS_RISE = 1.0  # nat: a loss so far (4.3 dB) above its lowest level has diverged
+CORE = 448  # pixels: `predict` works on squares of this side, with context around them
+CHUNK = 64 * 32 * 32  # pixels in one pass of `predict`, at least one image: fits a CPU's cache
+
+# ----------------------------------------------------------------------------------------- network
 
 
 class ResidualBlock(nn.Module):
-    """x + convolution(ReLU(convolution(x))); the last convolution starts at zero, so the block starts as identity."""
+    """x + convolution(ReLU(convolution(x))); it starts as the identity."""
 
     def __init__(self, width: int):
         super().__init__()
-        self.conv1, self.conv2 = (nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(2))
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(self.conv1.weight, nonlinearity="relu")
         nn.init.zeros_(self.conv2.weight)
 
@@ -52,280 +152,813 @@ class ResidualBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Residual U-Net (O. Ronneberger et al., MICCAI 2015) without normalisation: N x channels x H x W in and out, any H
-    and W from 1 up. `widths`: channels of each level, full resolution first; `blocks`: residual blocks per level, down
-    and again up. Skip connections are added, the output is linear. It starts as the identity. Without biases
-    (S. Mohan et al., ICLR 2020), f(c x) = c f(x) for c > 0: noisy images scaled about 0 are denoised alike."""
+    """Residual U-Net without normalisation, whose skip connections are added.
 
-    def __init__(self, channels: int = 3, widths: tuple[int, ...] = WIDTHS, blocks: int = BLOCKS):
+    O. Ronneberger et al., "U-Net", MICCAI 2015. It starts as the identity. Without biases (S. Mohan
+    et al., ICLR 2020) it scales with the contrast: for c > 0, f(1/2 + c x) = 1/2 + c (f(1/2 + x) -
+    1/2), so that strong and weak noise are removed alike.
+
+    Args:
+        channels: of the images.
+        widths: channels of each level, full resolution first.
+        blocks: residual blocks per level, on the way down and again on the way up.
+    """
+
+    def __init__(self, channels: int, widths: tuple[int, ...], blocks: int):
         super().__init__()
-        self.arguments = {"channels": channels, "widths": list(widths), "blocks": blocks}
-        self.reach = 2 ** len(widths) * (2 * blocks + 3)  # pixels that an output sees in each direction, at most
-        steps = list(zip(widths[:-1], widths[1:], strict=True))  # (finer, coarser)
+        self.reach = 2 ** len(widths) * (2 * blocks + 3)  # pixels an output sees to each side
         self.head = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
-        self.encoders = nn.ModuleList(nn.Sequential(*(ResidualBlock(width) for _ in range(blocks))) for width in widths)
-        self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2, bias=False) for fine, coarse in steps)
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2, bias=False) for fine, coarse in steps)
-        self.decoders = nn.ModuleList(nn.Sequential(*(ResidualBlock(fine) for _ in range(blocks))) for fine, _ in steps)
+        self.encoders = nn.ModuleList(self._level(width, blocks) for width in widths)
+        steps = list(zip(widths[:-1], widths[1:], strict=True))  # (finer, coarser)
+        self.downs = nn.ModuleList(
+            nn.Conv2d(fine, coarse, 2, stride=2, bias=False) for fine, coarse in steps)
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(coarse, fine, 2, stride=2, bias=False) for fine, coarse in steps)
+        self.decoders = nn.ModuleList(self._level(fine, blocks) for fine, _ in steps)
         self.tail = nn.Conv2d(widths[0], channels, 3, padding=1, bias=False)
         nn.init.zeros_(self.tail.weight)
 
+    @staticmethod
+    def _level(width: int, blocks: int) -> nn.Sequential:
+        return nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+
     def forward(self, image: Tensor) -> Tensor:
+        """N x channels x H x W in [0, 1] to the same shape, unbounded; any H and W from 1 up."""
         height, width = image.shape[-2:]
+        image = image - 0.5  # about mid-grey
         multiple = 2 ** len(self.downs)  # of which the padded sides are
-        x = self.head(nn.functional.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate"))
+        padding = (0, -width % multiple, 0, -height % multiple)
+        x = self.head(nn.functional.pad(image, padding, mode="replicate"))
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=False):
-            skips.append(encoder(x))
-            x = down(skips[-1])  # half the side, more channels
+            x = encoder(x)
+            skips.append(x)
+            x = down(x)  # half the side, more channels
         x = self.encoders[-1](x)
         for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
             x = decoder(up(x) + skips.pop())  # twice the side, fewer channels
-        return image + self.tail(x)[..., :height, :width]
+        noise = self.tail(x)[..., :height, :width]
+        return (image + noise).float() + 0.5
 
 
-def augment(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(source, target), 2 N x C x H x W, from N pairs (a, b), N x C x H x W of uint8 or float32, 0-255: each is turned
-    by one of the eight flips and rotations (four, which keep the shape, if H != W), then comes in both directions."""
-    coin = torch.rand(3, len(a), 1, 1, 1, generator=generator, device=a.device, dtype=torch.float32) < 0.5
-    pair = torch.stack((a, b))  # 2 x N x C x H x W: one transform for both copies
-    pair = torch.where(coin[0], pair.flip(-1), pair)
-    pair = torch.where(coin[1], pair.flip(-2), pair)
-    if pair.shape[-1] == pair.shape[-2]:
-        pair = torch.where(coin[2], pair.transpose(-1, -2), pair)
-    return pair.flatten(0, 1), pair.flip(0).flatten(0, 1)  # the swap augmentation: a to b and b to a
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; where not, float32 is faster."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # since PyTorch 2.6
+    return supported is not None and supported()
 
 
-def tiles(images: Tensor, size: int = TILE) -> Tensor:
-    """N x C x H x W in M x C x min(H, size) x min(W, size); the last ones end at the border, so they may overlap."""
-    rows, columns = ([*range(0, side - size, size), max(0, side - size)] for side in images.shape[-2:])
-    return torch.cat([images[..., y:y + size, x:x + size] for y in rows for x in columns])
+# -------------------------------------------------------------------------------------------- data
 
 
-def noise2noise_loss(denoised: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    """mean over images i of log(LOSS_FLOOR + mse_i), mse_i weighted, against noisy targets; N x C x H x W in [0, 1].
+def to_unit(images: Tensor) -> Tensor:
+    """Values 0-255 of any dtype to float32 in [0, 1]."""
+    return images.to(torch.float32) / 255
 
-    With E[b | a, x] = x (unbiased noise, independent of the source's) E|f(a) - b|^2 = E|f(a) - x|^2 + E|b - x|^2, whose
-    last term does not depend on f: what is best against noisy targets is best against clean ones (Lehtinen et al. 2018,
-    section 2), with any weights from the source alone. A pixel's is v^-WEIGHT_POWER, v about the local variance of the
-    source: targets with less noise tell more (weighted least squares). The logarithm weights image i by 1 / mse_i, as
-    does the score, an average of decibels; that depends on the target, but on all of its pixels."""
+
+def grid(height: int, width: int, size: int) -> list[tuple[int, int]]:
+    """(top, left) of the squares of a grid that covers an image."""
+    return [(top, left) for top in range(0, height, size) for left in range(0, width, size)]
+
+
+def tiles(images: Tensor, size: int) -> Tensor:
+    """Cut N x C x H x W images into M x C x min(H, size) x min(W, size) tiles.
+
+    The last tiles of a row or column end at the border, so they may overlap others.
+    """
+    height, width = images.shape[-2:]
+    last_top, last_left = max(0, height - size), max(0, width - size)
+    cut = [(min(top, last_top), min(left, last_left)) for top, left in grid(height, width, size)]
+    return torch.cat([images[..., top:top + size, left:left + size] for top, left in cut])
+
+
+def turn(images: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Flips and rotations that treat all copies of a scene alike.
+
+    Args:
+        images: any number of N x C x H x W tensors of one dtype; scene i is entry i of each.
+        generator: draws one of eight views per scene, of four, which keep the shape, if H != W.
+
+    Returns:
+        The same tensors, turned.
+    """
+    copies = torch.stack(images)  # T x N x C x H x W: one transform for all copies
+    shape = (3, copies.shape[1], 1, 1, 1)
+    coin = torch.rand(shape, generator=generator, device=copies.device, dtype=torch.float32) < 0.5
+    copies = torch.where(coin[0], copies.flip(-1), copies)
+    copies = torch.where(coin[1], copies.flip(-2), copies)
+    if copies.shape[-1] == copies.shape[-2]:
+        copies = torch.where(coin[2], copies.transpose(-1, -2), copies)
+    return copies.unbind()
+
+
+def directions(a: Tensor, b: Tensor, clean: Tensor | None, swap: str,
+               generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The swap augmentation: which copy of a pair is the source, and which the target.
+
+    Args:
+        a, b: N x C x H x W, the noisy copies.
+        clean: takes the place of both targets; None: each copy is the target of the other.
+        swap: "both": a to b and b to a; "random": one of them for each pair; "none": a to b.
+        generator: draws the direction.
+
+    Returns:
+        (source, target), both 2 N x C x H x W for "both", else N x C x H x W.
+    """
+    target_a, target_b = (b, a) if clean is None else (clean, clean)
+    if swap == "both":
+        return torch.cat((a, b)), torch.cat((target_a, target_b))
+    if swap == "random":
+        shape = (len(a), 1, 1, 1)
+        coin = torch.rand(shape, generator=generator, device=a.device, dtype=torch.float32) < 0.5
+        return torch.where(coin, b, a), torch.where(coin, target_b, target_a)
+    return a, target_a
+
+
+@dataclass
+class Pairs:
+    """Training data on the device: N x C x H x W each, uint8 where all came so, else float32."""
+
+    a: Tensor
+    b: Tensor
+    clean: Tensor | None = None  # targets of a comparison; Noise2Noise has none
+
+    @classmethod
+    def cut(cls, images: tuple[Tensor, ...], tile: int, device: torch.device) -> "Pairs":
+        """Of (a, b) or (a, b, clean): cut into tiles, moved to the device."""
+        whole = all(copies.dtype == torch.uint8 for copies in images)
+        dtype = torch.uint8 if whole else torch.float32
+        return cls(*(tiles(copies.detach(), tile).to(device, dtype) for copies in images))
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def __getitem__(self, index: Tensor) -> "Pairs":
+        return Pairs(self.a[index], self.b[index],
+                     None if self.clean is None else self.clean[index])
+
+    def hold_out(self, about: int) -> tuple["Pairs", "Pairs | None"]:
+        """(the rest, about so many and at most 1 in 20), or (all, None) where there are too few."""
+        if about == 0 or len(self) < 20:
+            return self, None
+        every = max(20, len(self) // about)
+        held = torch.arange(len(self), device=self.a.device) % every == 0
+        return self[~held], self[held]
+
+    def shuffled(self, batch: int, generator: torch.Generator) -> Iterator["Pairs"]:
+        """All pairs in random order, `batch` at a time; the last batch may be smaller."""
+        order = torch.randperm(len(self), generator=generator, device=self.a.device)
+        return (self[index] for index in order.split(batch))
+
+    def augmented(self, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(source, target) of a step, values 0-255."""
+        images = (self.a, self.b) if self.clean is None else (self.a, self.b, self.clean)
+        a, b, *clean = turn(images, generator) if recipe.turns else images
+        return directions(a, b, clean[0] if clean else None, recipe.swap, generator)
+
+
+# ------------------------------------------------------------------------------ losses and metrics
+
+
+def log_loss(denoised: Tensor, target: Tensor, recipe: Recipe, source: Tensor) -> Tensor:
+    """The mean over images i of log(loss_floor + mse_i).
+
+    The logarithm weights image i by 1 / mse_i, as the score does, which is an average of decibels:
+    no image dominates. That weight depends on the noisy target, but on all of its pixels.
+    """
     smooth = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
     variance = smooth((source - smooth(source)).square().mean(1, keepdim=True))  # N x 1 x H x W
-    weight = (variance + VARIANCE_FLOOR) ** -WEIGHT_POWER
+    weight = (variance + recipe.variance_floor) ** -recipe.weight_power
     weight /= weight.mean(dim=(1, 2, 3), keepdim=True)
     mse = (weight * (denoised - target).square()).mean(dim=(1, 2, 3))  # N
-    return (mse + LOSS_FLOOR).log().mean()
+    return (mse + recipe.loss_floor).log().mean()
+
+
+def mse_loss(denoised: Tensor, target: Tensor, recipe: Recipe, source: Tensor) -> Tensor:
+    """The mean squared error, whose best answer is the mean of the noisy targets."""
+    return (denoised - target).square().mean()
+
+
+def l1_loss(denoised: Tensor, target: Tensor, recipe: Recipe, source: Tensor) -> Tensor:
+    """The mean absolute error, whose best answer is the median: biased for skewed noise."""
+    return (denoised - target).abs().mean()
+
+
+# A loss takes (denoised, target, recipe), N x C x H x W in [0, 1]. A new one is a line here.
+LOSSES = {"log": log_loss, "mse": mse_loss, "l1": l1_loss}
 
 
 def psnr(denoised: Tensor, clean: Tensor) -> float:
-    """Mean PSNR of images in dB, each at most 100; N x C x H x W of one shape (else ValueError), values 0-255."""
+    """Mean over images of the peak signal-to-noise ratio, the course's score.
+
+    Args:
+        denoised, clean: N x C x H x W of one shape, values 0-255.
+
+    Returns:
+        dB, with 100 for an image without error.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
     if denoised.shape != clean.shape:
-        raise ValueError(f"images of {tuple(denoised.shape)} and {tuple(clean.shape)}, expected equal shapes")
-    mse = ((denoised.double() - clean.to(denoised.device).double()) / 255).square().mean(dim=(1, 2, 3))  # N
+        raise ValueError(f"images of {tuple(denoised.shape)} and {tuple(clean.shape)}, expected "
+                         "equal shapes")
+    error = (denoised.double() - clean.to(denoised.device).double()) / 255
+    mse = error.square().mean(dim=(1, 2, 3))  # N
     return -10 * mse.clamp(min=1e-10).log10().mean().item()
 
 
 def estimate_psnr(denoised_a: Tensor, denoised_b: Tensor, a: Tensor, b: Tensor) -> float:
-    """Pooled PSNR in dB without clean images, by the identity of `noise2noise_loss`: mse = mean (f(a) - b)^2 - 1/2
-    mean (a - b)^2, averaged over both directions; N x C x H x W, 0-255. Infinite if mse <= 0, as of too few pixels."""
+    """PSNR of the mean error of all images (pooled), without clean ones, by the identity above.
+
+    E|f(a) - x|^2 = E|f(a) - b|^2 - E|b - x|^2, and E|a - x|^2 + E|b - x|^2 = E|a - b|^2; averaged
+    over both directions.
+
+    Args:
+        denoised_a, denoised_b, a, b: N x C x H x W of one shape, values 0-255.
+
+    Returns:
+        dB; infinite if the estimated error is not above zero, as it may be for few pixels.
+    """
     f_a, f_b, a, b = (image.double() / 255 for image in (denoised_a, denoised_b, a, b))
-    mse = ((f_a - b).square().mean() + (f_b - a).square().mean() - (a - b).square().mean()).item() / 2
+    both = (f_a - b).square().mean() + (f_b - a).square().mean() - (a - b).square().mean()
+    mse = both.item() / 2
     return -10 * math.log10(mse) if mse > 0 else math.inf
 
 
-class Muon:
-    """Each step moves a matrix by its orthogonalised momentum, so that all its directions are learnt at one speed
-    (K. Jordan et al., "Muon", 2024). For the weights of convolutions, as matrices of R x C, R the first axis."""
+# --------------------------------------------------------------------------------------- optimizer
 
-    def __init__(self, weights: list[Tensor]):
-        self.groups = [[weight for weight in weights if weight.shape == shape] for shape in {w.shape for w in weights}]
-        self.momenta = [torch.zeros_like(torch.stack(group).flatten(2)) for group in self.groups]
+
+class Muon(torch.optim.Optimizer):
+    """Moves each matrix by its orthogonalised momentum: all its directions are learnt at one speed.
+
+    K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024. The weights
+    of a convolution are a matrix of R x C, R its first axis.
+
+    Args:
+        weights: tensors of two or more dimensions.
+        momentum: share of the old momentum that a step keeps.
+    """
+
+    def __init__(self, weights: list[nn.Parameter], momentum: float):
+        shapes = dict.fromkeys(weight.shape for weight in weights)
+        alike = [[weight for weight in weights if weight.shape == shape] for shape in shapes]
+        super().__init__([{"params": group} for group in alike], {"lr": 0.0, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        for group, momentum in zip(self.groups, self.momenta, strict=True):
-            gradient = torch.stack([weight.grad for weight in group]).flatten(2)  # B x R x C
-            momentum.lerp_(gradient, 1 - MOMENTUM)
-            x = gradient.lerp(momentum, MOMENTUM)  # Nesterov's
-            x /= x.norm(dim=(1, 2), keepdim=True) + 1e-12
-            gram, product = x @ x.mT, torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-            for _ in range(5):  # x <- p(x x^T) x, after Newton and Schulz, with Jordan's p: brings singular values from
-                p = 2.0315 * gram @ gram - 4.7750 * gram  # 0.01-1 to 0.7-1.2; on R x R matrices, x itself comes last
-                p.diagonal(dim1=1, dim2=2).add_(3.4445)
-                gram, product = p @ gram @ p, p @ product
-            torch._foreach_add_(group, (product @ x).view(-1, *group[0].shape).unbind(), alpha=-rate)
+    def step(self) -> None:  # type: ignore[override]  # without a closure
+        for group in self.param_groups:
+            weights, momentum = group["params"], group["momentum"]
+            gradient = torch.stack([weight.grad for weight in weights]).flatten(2)  # B x R x C
+            state = self.state[weights[0]]  # of the whole group
+            if not state:
+                state["mean"] = torch.zeros_like(gradient)
+            state["mean"].lerp_(gradient, 1 - momentum)
+            ahead = gradient.lerp(state["mean"], momentum)  # Nesterov's
+            direction = self.orthogonalised(ahead).view(-1, *weights[0].shape)
+            torch._foreach_add_(weights, direction.unbind(), alpha=-group["lr"])
+
+    @staticmethod
+    def orthogonalised(x: Tensor) -> Tensor:
+        """B x R x C matrices with their singular values brought from 0.01-1 to 0.7-1.2.
+
+        Newton-Schulz: x <- p(x x^T) x five times, with Jordan's polynomial p. The products of p are
+        R x R matrices; x itself, which is wider, comes last.
+        """
+        x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)
+        gram = x @ x.mT
+        product = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+        for _ in range(5):
+            p = 2.0315 * gram @ gram - 4.7750 * gram
+            p.diagonal(dim1=1, dim2=2).add_(3.4445)
+            gram = p @ gram @ p
+            product = p @ product
+        return product @ x
 
 
-def check_images(named: dict[str, Tensor], channels: int, stacklevel: int = 3) -> None:  # 3: who calls `predict`
-    """TypeError or ValueError unless all are N x channels x H x W, alike, not empty, finite, with values 0-255."""
+class Optimizer:
+    """The recipe's optimizer of a network; "muon" leaves vectors, such as biases, to Adam."""
+
+    def __init__(self, recipe: Recipe, net: nn.Module):
+        weights = list(net.parameters())
+        matrices = [weight for weight in weights if weight.dim() > 1]
+        vectors = [weight for weight in weights if weight.dim() <= 1]
+        self.parts: list[tuple[torch.optim.Optimizer, float]] = []  # and shares of the rate
+        if recipe.optimizer == "adam":
+            self.parts.append((torch.optim.Adam(weights, fused=True), 1.0))
+            return
+        if matrices:
+            self.parts.append((Muon(matrices, recipe.momentum), 1.0))
+        if vectors:
+            self.parts.append((torch.optim.Adam(vectors, fused=True), recipe.vector_rate))
+
+    def step(self, learning_rate: float) -> None:
+        """Move the weights by their gradients, and clear these."""
+        for optimizer, share in self.parts:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * share
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+# -------------------------------------------------------------------------- schedule and averaging
+
+
+class Schedule:
+    """Progress by steps or by time, whichever is ahead, and the learning rate that follows it.
+
+    The rate is annealed linearly to zero, so every training ends annealed, whatever ends it. With
+    (fewest, full) = `short_training`, one of s steps starts at sqrt(full / s) times the recipe's
+    rate where s < full, at most that of s = fewest: it has to get far in few steps.
+
+    Args:
+        recipe: has the learning rate.
+        steps: after which the training ends.
+        seconds: after which it ends, too; infinite for no limit.
+        clock: seconds since some moment.
+    """
+
+    def __init__(self, recipe: Recipe, steps: int, seconds: float,
+                 clock: Callable[[], float] = time.monotonic):
+        self.recipe = recipe
+        self.steps = steps
+        self.seconds = seconds
+        self.clock = clock
+        self.began = clock()
+        self.taken = 0  # steps
+        self.progress = 0.0 if steps > 0 and seconds > 0 else 1.0  # from 0 to 1
+
+    def advance(self) -> None:
+        """Count a step."""
+        self.taken += 1
+        time_used = (self.clock() - self.began) / self.seconds
+        self.progress = min(1.0, max(self.taken / self.steps, time_used))
+
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        expected: float = self.steps
+        if self.progress > 0:  # time may end it sooner
+            expected = min(self.steps, self.taken / self.progress)
+        fewest, full = self.recipe.short_training
+        boost = (full / min(max(expected, fewest), full)) ** 0.5
+        return self.recipe.learning_rate * boost * (1 - self.progress)
+
+
+class WeightAverage:
+    """Exponential moving average (EMA) of a student's weights, in the network that is kept.
+
+    Args:
+        net: holds the average.
+        student: the network that takes the steps.
+        decay: share of the average that a step keeps; less in the first steps, while it is young.
+    """
+
+    def __init__(self, net: nn.Module, student: nn.Module, decay: float):
+        self.average = self._weights(net)
+        self.current = self._weights(student)
+        self.decay = decay
+        self.good = [weight.clone() for weight in self.average]
+
+    @staticmethod
+    def _weights(net: nn.Module) -> list[Tensor]:
+        """Parameters and what a BatchNorm would count, as views of the network's own memory."""
+        return [weight for weight in net.state_dict().values() if weight.is_floating_point()]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the student's weights after step number `step`, from 1 up."""
+        decay = min(self.decay, step / (step + 10))
+        torch._foreach_lerp_(self.average, self.current, 1 - decay)
+
+    def is_finite(self) -> bool:
+        return bool(torch.stack(torch._foreach_norm(self.average)).isfinite().all())
+
+    def keep(self) -> None:
+        """What `roll_back` returns to."""
+        torch._foreach_copy_(self.good, self.average)
+
+    def roll_back(self) -> None:
+        torch._foreach_copy_(self.average, self.good)
+
+
+class DivergenceGuard:
+    """Tells a loss that rises far above its lowest level, or is not a number.
+
+    Args:
+        recipe: its losses other than "log" are compared by their logarithm, too.
+    """
+
+    def __init__(self, recipe: Recipe):
+        self.recipe = recipe
+        self.recent: deque[Tensor] = deque(maxlen=CHECK_EVERY)
+        self.lowest = math.inf
+
+    def add(self, loss: Tensor) -> None:
+        """The loss of a step."""
+        if not self.recent:
+            self.lowest = self._nats(loss)
+        self.recent.append(loss.detach())
+
+    def diverged(self) -> bool:
+        """Whether it has; each call makes a GPU wait."""
+        level = self._nats(torch.stack(tuple(self.recent)).mean())
+        full = len(self.recent) == CHECK_EVERY
+        rose = full and level > self.lowest + LOSS_RISE
+        if rose or not self.recent[-1].isfinite():
+            return True
+        self.lowest = min(self.lowest, level)
+        return False
+
+    def _nats(self, loss: Tensor) -> float:
+        if self.recipe.loss != "log":
+            loss = (loss + self.recipe.loss_floor).log()
+        return loss.item()
+
+
+class Log:
+    """A row per epoch, in `history` and, unless it is silenced, on stdout.
+
+    Args:
+        score: measures the network, in dB.
+        kind: of the score: "per image", "est.", or "none".
+        show: whether to print.
+        started: when the training was called, by time.monotonic.
+    """
+
+    def __init__(self, score: Callable[[], float], kind: str, show: bool, started: float):
+        self.score = score
+        self.kind = kind
+        self.show = show
+        self.started = started
+        self.history: list[dict] = []
+        self.total: Tensor | float = math.nan
+        self.pairs = 0
+        self.epoch_began = time.monotonic()
+        if show:
+            print("epoch      loss   PSNR in dB      pairs/s   elapsed      left", flush=True)
+
+    def begin_epoch(self) -> None:
+        self.total = 0.0
+        self.pairs = 0
+        self.epoch_began = time.monotonic()
+
+    def add(self, loss: Tensor, pairs: int) -> None:
+        """The loss of a step, and how many pairs it was of."""
+        self.total += loss.detach() * pairs
+        self.pairs += pairs
+
+    def end_epoch(self, progress: float) -> None:
+        """Measure, and add the row of an epoch, or of the state before the first one."""
+        seconds = time.monotonic() - self.epoch_began
+        trained = self.pairs > 0
+        row = {
+            "epoch": len(self.history),
+            "loss": float(self.total) / self.pairs if trained else math.nan,
+            "psnr": self.score(),
+            "kind": self.kind,
+            "pairs": self.pairs,
+            "pairs_per_second": self.pairs / seconds if trained else math.nan,
+            "seconds": time.monotonic() - self.started,
+        }
+        self.history.append(row)
+        if self.show:
+            print(self._text(row, progress), flush=True)
+
+    @staticmethod
+    def _text(row: dict, progress: float) -> str:
+        elapsed = row["seconds"]
+        left = elapsed / progress - elapsed if row["pairs"] else math.nan
+        loss = f"{row['loss']:9.4f}" if row["pairs"] else f"{'-':>9}"
+        numbers = (f"{row['psnr']:7.2f} {row['kind']:9} {row['pairs_per_second']:9.0f} "
+                   f"{elapsed:7.0f} s {left:7.0f} s")
+        return f"{row['epoch']:5} {loss} {numbers.replace('nan', '  -')}"
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep up to 64 MiB of freed memory for the next step.
+
+    Without it every step gets its memory anew from the system, page by page. Once a block just
+    below 32 MiB has been freed, glibc keeps blocks of that size, and twice as much in all (mallopt,
+    M_MMAP_THRESHOLD); the block is never touched, so this costs nothing.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")
+
+
+# --------------------------------------------------------------------------------------- the checks
+
+
+def as_integer(value: object) -> int | None:
+    """An integer of any kind, Python's, NumPy's or PyTorch's, as Python's; None for all else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def warn(message: str) -> None:
+    """Warn as of the first line outside this file, and outside PyTorch's decorators, below it."""
+    level = 1
+    frame = sys._getframe(0)
+    inside = (__file__, torch.utils._contextlib.__file__)
+    while frame.f_back is not None and frame.f_code.co_filename in inside:
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, stacklevel=level)
+
+
+def check_images(named: dict[str, Tensor], channels: int) -> None:
+    """Raise unless all are N x channels x H x W, alike, not empty, finite, with values 0-255.
+
+    Raises:
+        TypeError: one is no tensor of real numbers.
+        ValueError: shape or values are others.
+    """
     for name, images in named.items():
-        if not isinstance(images, Tensor) or images.dtype not in (
-                torch.uint8, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64):
-            raise TypeError(f"{name} is a {type(images).__name__} of dtype {getattr(images, 'dtype', None)}, expected "
-                            f"a torch.Tensor of uint8 or float; use torch.as_tensor or Tensor.float")
-        if images.dim() != 4 or images.shape[1] != channels or images.numel() == 0:
-            raise ValueError(f"{name} is {' x '.join(map(str, images.shape)) or 'scalar'}, expected N x {channels} x H "
-                             f"x W, none of them 0; use unsqueeze(0) for one image, Model(channels=...) for others")
-        low, high = (0, 255) if images.dtype == torch.uint8 else (images.min().item(), images.max().item())
-        values = f"{name} has values from {low:g} to {high:g}, expected 0-255"
-        if not (low >= 0 and high <= 255):  # also if any value is NaN, as both are then
-            raise ValueError(f"{values} without NaN or infinity; shift and scale all alike")
-        if images.is_floating_point() and 0 < high <= 1:
-            warnings.warn(f"{values}; if it is scaled to [0, 1], multiply it by 255", stacklevel=stacklevel)
+        _check_shape(name, images, channels)
+        _check_values(name, images)
     shapes = [tuple(images.shape) for images in named.values()]
     if len(set(shapes)) > 1:
-        raise ValueError(f"{' and '.join(named)} are {shapes}, expected equal shapes: two copies of the same scenes")
+        raise ValueError(f"{' and '.join(named)} are {shapes}, expected equal shapes: copies of "
+                         "the same scenes")
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware; where it does not, float32 is faster."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()  # absent before PyTorch 2.6: float32
+DTYPES = (torch.uint8, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32,
+          torch.float64)
+
+
+def _check_shape(name: str, images: Tensor, channels: int) -> None:
+    if not isinstance(images, Tensor) or images.dtype not in DTYPES:
+        raise TypeError(f"{name} is a {type(images).__name__} of dtype "
+                        f"{getattr(images, 'dtype', None)}, expected a torch.Tensor of uint8 or "
+                        "float; use torch.as_tensor or Tensor.float")
+    if images.dim() != 4 or images.shape[1] != channels or images.numel() == 0:
+        shape = " x ".join(map(str, images.shape)) or "a scalar"
+        raise ValueError(f"{name} is {shape}, expected N x {channels} x H x W, none of them 0; use "
+                         "unsqueeze(0) for one image, Recipe(channels=...) for other channels")
+
+
+def _check_values(name: str, images: Tensor) -> None:
+    if images.dtype == torch.uint8:
+        return
+    low, high = images.min().item(), images.max().item()
+    values = f"{name} has values from {low:g} to {high:g}, expected 0-255"
+    if not (low >= 0 and high <= 255):  # also if any value is NaN, as both are then
+        raise ValueError(f"{values} without NaN or infinity; shift and scale all alike")
+    if images.is_floating_point() and 0 < high <= 1:
+        warn(f"{values}; if it is scaled to [0, 1], multiply it by 255")
+
+
+def check_count(name: str, value: object) -> int:
+    """An integer of 0 or more as Python's.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is negative.
+    """
+    number = as_integer(value)
+    if number is None:
+        raise TypeError(f"{name} is {value!r}, expected an integer of 0 or more")
+    if number < 0:
+        raise ValueError(f"{name} is {number}, expected an integer of 0 or more")
+    return number
+
+
+def check_limit(time_limit: float | str | None, device: torch.device) -> float:
+    """Seconds, infinite for None.
+
+    Raises:
+        ValueError: it is neither "course", None nor a number above 0.
+    """
+    if time_limit is None:
+        return math.inf
+    if time_limit == "course":
+        return COURSE_LIMIT[device.type]
+    if isinstance(time_limit, str) or not time_limit > 0:
+        raise ValueError(f"time_limit is {time_limit!r}, expected seconds above 0, 'course', or "
+                         "None for no limit")
+    return float(time_limit)
+
+
+def check_folder(checkpoint: str | os.PathLike | None) -> None:
+    """Raise OSError if there is no writable folder for the file."""
+    if checkpoint is not None and not os.access(Path(checkpoint).parent, os.W_OK):
+        raise OSError(f"checkpoint {checkpoint} cannot be written: its folder is missing or "
+                      "read-only")
+
+
+# ------------------------------------------------------------------------------------------- Model
 
 
 class Model:
-    """The denoiser, on the GPU if there is one. Keywords are those of `UNet`, initial weights by torch.manual_seed. No
-    method changes global state (generators, default dtype, cudnn flags, threads, grad mode) or needs a grad mode."""
+    """The denoiser, on the GPU if there is one.
+
+    No method changes global state (generators, default dtype, cudnn flags, threads, grad mode) or
+    needs a grad mode. Initial weights follow torch.manual_seed.
+
+    Args:
+        recipe: how it is built and trained; by default `Recipe()`.
+
+    Attributes:
+        recipe: the same, or that of the weights that were loaded.
+        history: of the last `train`: a dictionary per epoch, from 0, the state before it.
+    """
 
     @torch.inference_mode(False)
-    def __init__(self, **unet):
+    def __init__(self, recipe: Recipe | None = None):
+        if not isinstance(recipe, Recipe | None):
+            raise TypeError(f"recipe is a {type(recipe).__name__}, expected a Recipe")
+        self.recipe = Recipe() if recipe is None else recipe
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.history: list[dict] = []  # of the last `train`: a row per epoch, from 0, the state before it
-        with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU, its generator is put back
-            net = UNet(**unet)
-        self.net = net.to(self.device, torch.float32, memory_format=torch.channels_last).requires_grad_(False)
-
-    def _forward(self, net: UNet, images: Tensor) -> Tensor:
-        """Values 0-255 in; float32, about [0, 1], out."""
-        x = images.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last) / 255 - 0.5
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bf16(self.device)):
-            return net(x).float() + 0.5
+        self.history: list[dict] = []
+        with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
+            net = UNet(self.recipe.channels, self.recipe.widths, self.recipe.blocks)
+        net = net.to(self.device, torch.float32, memory_format=torch.channels_last)  # type: ignore
+        self.net = net.requires_grad_(False).eval()
 
     @torch.inference_mode(False)  # which turns gradients on, even under torch.no_grad
     def train(self, noisy_a: Tensor, noisy_b: Tensor, num_epochs: int, *,
-              validation: tuple[Tensor, Tensor] | None = None, time_limit: float | None | str = "course",
-              seed: int = 0, progress: bool = True, checkpoint: str | os.PathLike | None = None) -> None:
-        """Train for `num_epochs` (from 0; TypeError, ValueError) passes over pairs, both ways, from the weights it has.
+              validation: tuple[Tensor, Tensor] | None = None,
+              time_limit: float | str | None = "course", seed: int = 0, progress: bool = True,
+              checkpoint: str | os.PathLike | None = None, clean: Tensor | None = None) -> None:
+        """Train on pairs, from the weights that it has.
 
-        noisy_a, noisy_b   N x C x H x W, uint8 or float, 0-255 (TypeError, ValueError); cut into tiles above 64 x 64
-        validation         (noisy, clean) for each epoch's PSNR (per image, no self-ensemble); without it the PSNR is
-                           estimated on pairs held out of training (`estimate_psnr`, marked "est.")
-        time_limit         seconds (ValueError), annealed; None: no limit; "course": 9 minutes on a GPU, 42 on a CPU
-        seed, progress     of shuffling and augmentation; whether to print the rows per epoch that `history` gets
-        checkpoint         a file for the weights after each epoch, as by `save`; OSError if it cannot be written
-        After Ctrl-C it has the averaged weights so far; a diverging loss warns and ends with the last good ones."""
-        start = time.monotonic()
-        check_images({"noisy_a": noisy_a, "noisy_b": noisy_b}, self.net.arguments["channels"], stacklevel=4)
-        if type(num_epochs) is not int or num_epochs < 0:
-            error = ValueError if type(num_epochs) is int else TypeError
-            raise error(f"num_epochs is {num_epochs!r}, expected an integer of 0 or more")
-        limit = {"course": COURSE_LIMIT[self.device.type], None: math.inf}.get(time_limit, time_limit)  # seconds
-        if isinstance(limit, str) or not limit > 0:
-            raise ValueError(f"time_limit is {time_limit!r}, expected seconds above 0, 'course', or None for no limit")
-        if checkpoint is not None and not os.access(Path(checkpoint).parent, os.W_OK):
-            raise OSError(f"checkpoint {checkpoint} cannot be written: its folder is missing or read-only")
-        dtype = torch.uint8 if noisy_a.dtype == noisy_b.dtype == torch.uint8 else torch.float32
-        a, b = (tiles(copies.detach()).to(self.device, dtype) for copies in (noisy_a, noisy_b))
-        kind, score, sources, references = "none", lambda: math.nan, (), ()  # too few pairs to hold any out
+        After Ctrl-C it has the averaged weights so far. A diverging loss warns and ends the
+        training with the last good ones.
+
+        Args:
+            noisy_a, noisy_b: N x C x H x W, uint8 or float, values 0-255: two copies of each scene
+                with independent noise of mean zero. Images above `tile` pixels are cut into tiles.
+            num_epochs: passes over the pairs, from 0.
+            validation: (noisy, clean) for the PSNR of each epoch (per image, no self-ensemble);
+                without it, it is estimated on pairs held out of training (pooled, "est.").
+            time_limit: seconds, at whose end the learning rate reaches zero; None: no limit;
+                "course": 9 minutes on a GPU, 42 on a CPU.
+            seed: of shuffling and augmentation.
+            progress: whether to print a row per epoch.
+            checkpoint: a file for the weights after each epoch, as `save` writes it.
+            clean: N x C x H x W, targets in the place of the noisy ones: for a comparison only.
+
+        Raises:
+            TypeError: a tensor or an integer was expected.
+            ValueError: a shape, a value or a limit is not as above.
+            OSError: the checkpoint's folder is missing or read-only.
+        """
+        started = time.monotonic()
+        images = {"noisy_a": noisy_a, "noisy_b": noisy_b}
+        if clean is not None:
+            images["clean"] = clean
+        check_images(images, self.recipe.channels)
+        num_epochs = check_count("num_epochs", num_epochs)
+        limit = check_limit(time_limit, self.device)
+        check_folder(checkpoint)
+        generator = torch.Generator(self.device).manual_seed(check_count("seed", seed))
+
+        keep_freed_memory()
+        pairs = Pairs.cut(tuple(images.values()), self.recipe.tile, self.device)
+        pairs, score, kind = self._score(pairs, validation)
+        if torch.equal(pairs.a, pairs.b):
+            warn("noisy_a and noisy_b are identical, expected copies with independent noise")
+
+        log = Log(score, kind, progress, started)
+        self.history = log.history
+        before = time.monotonic()
+        log.end_epoch(0)
+        measuring = time.monotonic() - before
+        left = started + 0.98 * limit - 2 * measuring - time.monotonic()  # the last row fits in
+        steps = num_epochs * math.ceil(len(pairs) / self.recipe.batch)
+        if steps and left <= 0:
+            warn(f"{limit:g} s are too short for a single step: nothing was trained")
+        self._fit(pairs, Schedule(self.recipe, steps, left), generator, log, checkpoint)
+
+    def _score(self, pairs: Pairs, validation: tuple[Tensor, Tensor] | None
+               ) -> tuple[Pairs, Callable[[], float], str]:
+        """(the pairs to train on, what measures an epoch in dB, its kind)."""
         if validation is not None:
-            check_images({f"validation[{i}]": x for i, x in enumerate(validation)}, noisy_a.shape[1], stacklevel=4)
-            kind, score, sources, references = "per image", psnr, validation[:1], validation[1:]
-        elif len(a) >= 20:
-            held = torch.arange(len(a), device=self.device) % max(20, len(a) // HELD_OUT) == 0
-            kind, score, sources, references = "est.", estimate_psnr, (a[held], b[held]), (a[held], b[held])
-            a, b = a[~held], b[~held]
-        if torch.equal(a, b):
-            warnings.warn("noisy_a and noisy_b are identical, expected copies with independent noise", stacklevel=3)
+            noisy, clean = validation
+            check_images({"validation[0]": noisy, "validation[1]": clean}, self.recipe.channels)
+            return pairs, partial(self._psnr, noisy, clean), "per image"
+        pairs, held = pairs.hold_out(self.recipe.held_out)
+        if held is None:
+            return pairs, lambda: math.nan, "none"
+        return pairs, partial(self._estimated_psnr, held), "est."
 
-        def report(epoch: int, loss: float, pairs: int, seconds: float, done: float) -> None:
-            value = score(*(self._denoised(noisy, self_ensemble=False) for noisy in sources), *references)
-            elapsed = time.monotonic() - start
-            self.history.append({"epoch": epoch, "loss": loss, "psnr": value, "kind": kind, "pairs": pairs,
-                                 "pairs_per_second": pairs / seconds, "seconds": elapsed})
-            if progress:
-                row = f"{value:7.2f} {kind:9} {pairs / seconds:9.0f} {elapsed:7.0f} s {elapsed / done - elapsed:7.0f} s"
-                print(f"{epoch:5} {f'{loss:9.4f}' if pairs else '        -'} {row.replace('nan', '  -')}", flush=True)
+    def _psnr(self, noisy: Tensor, clean: Tensor) -> float:
+        return psnr(self._denoised(noisy, self_ensemble=False), clean)
 
-        student = copy.deepcopy(self.net).requires_grad_(True)  # takes the steps; self.net averages its weights
-        weights, average = list(student.parameters()), list(self.net.parameters())
-        good = [weight.clone() for weight in average]  # what a diverging training falls back on
-        muon, generator = Muon(weights), torch.Generator(self.device).manual_seed(seed)
-        if progress:
-            print("epoch      loss   PSNR in dB      pairs/s   elapsed      left", flush=True)
-        self.history, measured = [], time.monotonic()
-        report(0, math.nan, 0, math.nan, math.nan)
-        began = time.monotonic()
-        end = start + 0.98 * limit - 2 * (began - measured)  # so that the last row fits in
-        if num_epochs and end <= began:
-            warnings.warn(f"{limit:g} s are too short for a single step: nothing was trained", stacklevel=3)
-        steps = num_epochs * math.ceil(len(a) / BATCH)
-        epoch, step, recent, lowest = 0, 0, [], math.inf  # `recent` losses, and the `lowest` mean of them so far
-        done = 0.0 if steps and end > began else 1.0  # progress, by steps or by time, whichever is ahead
-        while done < 1:
-            epoch, epoch_began, epoch_loss, pairs = epoch + 1, time.monotonic(), 0, 0
-            for index in torch.randperm(len(a), generator=generator, device=self.device).split(BATCH):
-                source, target = augment(a[index], b[index], generator)
-                loss = noise2noise_loss(self._forward(student, source), source / 255, target / 255)
+    def _estimated_psnr(self, held: Pairs) -> float:
+        denoised = (self._denoised(noisy, self_ensemble=False) for noisy in (held.a, held.b))
+        return estimate_psnr(*denoised, held.a, held.b)
+
+    def _fit(self, pairs: Pairs, schedule: Schedule, generator: torch.Generator, log: Log,
+             checkpoint: str | os.PathLike | None) -> None:
+        """The training itself."""
+        recipe = self.recipe
+        loss_of = LOSSES[recipe.loss]
+        student = copy.deepcopy(self.net).requires_grad_(True).train()  # takes the steps
+        average = WeightAverage(self.net, student, recipe.ema)  # is what we keep
+        optimizer = Optimizer(recipe, student)
+        guard = DivergenceGuard(recipe)
+
+        while schedule.progress < 1:  # an epoch
+            log.begin_epoch()
+            for batch in pairs.shuffled(recipe.batch, generator):
+                source, target = map(to_unit, batch.augmented(recipe, generator))
+                loss = loss_of(self._forward(student, source), target, recipe, source)
                 loss.backward()
-                step, pairs = step + 1, pairs + len(index)
-                epoch_loss += loss.detach() * len(index)
-                recent = [*recent, loss.detach()][-CHECK_EVERY:]
-                planned = min(steps, (step - 1) / done) if done else steps  # also where time ends the training
-                muon.step(RATE * (SHORT[1] / min(max(planned, SHORT[0]), SHORT[1])) ** 0.5 * (1 - done))
-                student.zero_grad()
-                torch._foreach_lerp_(average, [weight.detach() for weight in weights], 1 - min(EMA, step / (step + 10)))
-                done = min(1, max(step / steps, (time.monotonic() - began) / (end - began)))
-                lowest = loss.item() if step == 1 else lowest
-                if step % CHECK_EVERY == 0 or done == 1:  # rarely: each look makes a GPU wait
-                    level = torch.stack(recent).mean().item()
-                    finite = torch.stack([loss.detach(), *torch._foreach_norm(average)]).isfinite().all()
-                    if not finite or (len(recent) == CHECK_EVERY and level > lowest + LOSS_RISE):
-                        torch._foreach_copy_(average, good)
-                        warnings.warn(f"the loss diverged, to {level:.3g} at step {step}: training stopped at the last "
-                                      f"good weights; look for outliers in the pairs, or lower RATE", stacklevel=3)
+                optimizer.step(schedule.learning_rate())
+                schedule.advance()
+                average.update(schedule.taken)
+
+                log.add(loss, len(batch))
+                guard.add(loss)
+                if schedule.taken % CHECK_EVERY == 0 or schedule.progress == 1:
+                    if guard.diverged() or not average.is_finite():
+                        average.roll_back()
+                        warn(f"the loss diverged at step {schedule.taken}: training stopped at the "
+                             "last good weights; look for outliers in the pairs, or lower "
+                             "Recipe.learning_rate")
                         return
-                    torch._foreach_copy_(good, average)
-                    lowest = min(lowest, level)
-                if done == 1:
+                    average.keep()
+                if schedule.progress == 1:
                     break
-            report(epoch, epoch_loss.item() / pairs, pairs, time.monotonic() - epoch_began, done)
-            try:
-                if checkpoint is not None:
-                    self.save(checkpoint)
-            except OSError as error:  # a full disk must not end the training
-                warnings.warn(f"epoch {epoch}: checkpoint not written: {error}", stacklevel=3)
+            log.end_epoch(schedule.progress)
+            self._write_checkpoint(checkpoint)
+
+    def _forward(self, net: UNet, images: Tensor) -> Tensor:
+        """N x C x H x W, float32 in [0, 1], to the same, not clamped."""
+        bf16 = self.recipe.precision == "auto" and has_bf16(self.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            return net(images)
+
+    def _write_checkpoint(self, checkpoint: str | os.PathLike | None) -> None:
+        if checkpoint is None:
+            return
+        try:
+            self.save(checkpoint)
+        except OSError as error:  # a full disk must not end the training
+            warn(f"epoch {self.history[-1]['epoch']}: checkpoint not written: {error}")
 
     def predict(self, noisy: Tensor, *, self_ensemble: bool = True) -> Tensor:
-        """Denoised images: float32, with the device and shape of `noisy` (N x C x H x W, any size, uint8 or float),
-        0-255 in (else TypeError, ValueError) and out, no gradients; bounded memory beside a few copies. `self_ensemble`
-        averages over eight flips and rotations: better, 8 times slower (R. Timofte et al., CVPR 2016, section 3.6)."""
-        check_images({"noisy": noisy}, self.net.arguments["channels"])
+        """Denoise images; beside a few copies of them, in bounded memory.
+
+        Args:
+            noisy: N x C x H x W, any size, uint8 or float, values 0-255.
+            self_ensemble: average over the eight flips and rotations: better, eight times slower
+                (R. Timofte et al., "Seven ways to improve example-based single image super
+                resolution", CVPR 2016, section 3.6).
+
+        Returns:
+            float32 of the same shape, on the same device, values 0-255, without gradients.
+
+        Raises:
+            TypeError: it is no tensor of real numbers.
+            ValueError: shape or values are others.
+        """
+        check_images({"noisy": noisy}, self.recipe.channels)
         return self._denoised(noisy, self_ensemble)
 
     @torch.no_grad()
-    def _denoised(self, noisy: Tensor, self_ensemble: bool) -> Tensor:  # `predict` of checked images
-        views = [(turns, axes) for turns in range(4) for axes in ((), (-1,))] if self_ensemble else [(0, ())]
-        out = torch.zeros(noisy.shape, dtype=torch.float32, device=noisy.device)
-        halo = self.net.reach  # a multiple of 2^depth, as CORE, so that every square has the grid of the whole
+    def _denoised(self, noisy: Tensor, self_ensemble: bool) -> Tensor:
+        """`predict` of images that were checked."""
+        views: list[tuple[int, list[int]]] = [(0, [])]  # quarter turns, axes to flip
+        if self_ensemble:
+            views = [(turns, axes) for turns in range(4) for axes in ([], [-1])]
+        total = torch.zeros(noisy.shape, dtype=torch.float32, device=noisy.device)
         for turns, axes in views:
             view = noisy.rot90(turns, (-2, -1)).flip(axes)
-            denoised = torch.empty_like(view, dtype=torch.float32)
-            for y in range(0, view.shape[-2], CORE):
-                for x in range(0, view.shape[-1], CORE):
-                    top, left = max(0, y - halo), max(0, x - halo)
-                    square = view[..., top:y + CORE + halo, left:x + CORE + halo]
-                    parts = square.split(max(1, CHUNK // square[0, 0].numel()))
-                    square = torch.cat([self._forward(self.net, part).to(noisy.device) for part in parts])
-                    denoised[..., y:y + CORE, x:x + CORE] = square[..., y - top:, x - left:][..., :CORE, :CORE]
-            out += denoised.flip(axes).rot90(-turns, (-2, -1))
-        return out.mul_(255 / len(views)).clamp_(0, 255)
+            total += self._by_squares(view).flip(axes).rot90(-turns, (-2, -1))
+        return total.mul_(255 / len(views)).clamp_(0, 255)
+
+    def _by_squares(self, noisy: Tensor) -> Tensor:
+        """The network's output in [0, 1] for values 0-255, a square at a time.
+
+        Each square has as much context around it as the network sees. Squares and context are
+        multiples of 2^depth pixels, so that the coarser levels have the grid of the whole image.
+        """
+        denoised = torch.empty_like(noisy, dtype=torch.float32)
+        halo = self.net.reach
+        for y, x in grid(noisy.shape[-2], noisy.shape[-1], CORE):
+            top, left = max(0, y - halo), max(0, x - halo)
+            square = noisy[..., top:y + CORE + halo, left:x + CORE + halo]
+            parts = square.split(max(1, CHUNK // square[0, 0].numel()))
+            done = torch.cat([self._forward(self.net, to_unit(part.to(self.device)))
+                              .to(noisy.device) for part in parts])
+            core = done[..., y - top:y - top + CORE, x - left:x - left + CORE]
+            denoised[..., y:y + CORE, x:x + CORE] = core
+        return denoised
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write weights and U-Net arguments to `path`, by way of a temporary file: whole or not at all (OSError)."""
-        buffer = io.BytesIO()  # where torch.save to a full disk would raise a RuntimeError, writing raises OSError
-        torch.save({"unet": self.net.arguments, "weights": self.net.state_dict()}, buffer)
+        """Write recipe and weights, whole or not at all, by way of a temporary file beside it.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        buffer = io.BytesIO()  # torch.save to a full disk raises RuntimeError, writing OSError
+        torch.save({"recipe": asdict(self.recipe), "weights": self.net.state_dict()}, buffer)
         temporary = Path(f"{os.fspath(path)}.tmp")  # same folder: the move is atomic
         try:
             temporary.write_bytes(buffer.getvalue())
@@ -334,17 +967,32 @@ class Model:
             temporary.unlink(missing_ok=True)
 
     def load_pretrained_model(self, path: str | os.PathLike | None = None) -> None:
-        """Take weights and U-Net arguments from `path`; by default from bestmodel.pth beside this file, else one
-        folder up. Raises FileNotFoundError, or ValueError if the file is truncated or not written by `save`."""
-        beside, above = (folder / "bestmodel.pth" for folder in Path(__file__).resolve().parents[:2])
-        found = Path(path) if path is not None else beside if beside.is_file() else above
+        """Take recipe and weights from a file that `save` wrote.
+
+        Args:
+            path: by default bestmodel.pth beside this file, else one folder up.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged, or was not written by `save`.
+        """
+        found = default_weights() if path is None else Path(path)
         if not found.is_file():
-            raise FileNotFoundError(f"no model at {found}: train one with `python -m Miniproject_1 train -o FILE`")
+            raise FileNotFoundError(f"no model at {found}: train one with "
+                                    "`python -m Miniproject_1 train -o FILE`")
         data = io.BytesIO(found.read_bytes())
         try:
             content = torch.load(data, map_location="cpu", weights_only=True)
-            loaded = Model(**content["unet"])
+            loaded = Model(Recipe(**content["recipe"]))
             loaded.net.load_state_dict(content["weights"])
         except Exception as error:  # of many kinds, where a file is damaged
-            raise ValueError(f"{found} is damaged, or not written by this version's Model.save; train anew") from error
+            raise ValueError(f"{found} is damaged, or not written by this version's Model.save; "
+                             "train anew") from error
+        self.recipe = loaded.recipe
         self.net = loaded.net
+
+
+def default_weights() -> Path:
+    """bestmodel.pth beside this file, as in the zip that is handed in, else one folder up."""
+    beside, above = (folder / "bestmodel.pth" for folder in Path(__file__).resolve().parents[:2])
+    return beside if beside.is_file() else above
