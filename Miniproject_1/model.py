@@ -60,8 +60,6 @@ class Recipe:
     # The loss.
     loss: str = "log"  # "log", the score's own weighting of images; "mse" or "l1"
     loss_floor: float = 1e-4  # squared error: images below -40 dB must not dominate "log"
-    weight_power: float = 0.75  # of the loss's weights: 1 would be the inverse variance
-    variance_floor: float = 1e-4  # added to the variance there: flat areas must not dominate
 
     # The optimizer.
     optimizer: str = "muon"  # or "adam", which wants a learning rate of about 2e-3
@@ -87,7 +85,7 @@ class Recipe:
         self._check_choice("optimizer", OPTIMIZERS)
         self._check_choice("precision", PRECISIONS)
         self._require("turns", isinstance(self.turns, bool), "True or False")
-        for name in ("loss_floor", "variance_floor", "learning_rate", "vector_rate"):
+        for name in ("loss_floor", "learning_rate", "vector_rate"):
             self._check_number(name, lambda value: 0 < value < math.inf, "a number above 0")
         for name in ("momentum", "ema"):
             self._check_number(name, lambda value: 0 <= value < 1, "a number from 0 to below 1")
@@ -321,26 +319,22 @@ class Pairs:
 # ------------------------------------------------------------------------------ losses and metrics
 
 
-def log_loss(denoised: Tensor, target: Tensor, recipe: Recipe, source: Tensor) -> Tensor:
+def log_loss(denoised: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
     """The mean over images i of log(loss_floor + mse_i).
 
     The logarithm weights image i by 1 / mse_i, as the score does, which is an average of decibels:
     no image dominates. That weight depends on the noisy target, but on all of its pixels.
     """
-    smooth = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
-    variance = smooth((source - smooth(source)).square().mean(1, keepdim=True))  # N x 1 x H x W
-    weight = (variance + recipe.variance_floor) ** -recipe.weight_power
-    weight /= weight.mean(dim=(1, 2, 3), keepdim=True)
-    mse = (weight * (denoised - target).square()).mean(dim=(1, 2, 3))  # N
+    mse = (denoised - target).square().mean(dim=(1, 2, 3))  # N
     return (mse + recipe.loss_floor).log().mean()
 
 
-def mse_loss(denoised: Tensor, target: Tensor, recipe: Recipe, source: Tensor) -> Tensor:
+def mse_loss(denoised: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
     """The mean squared error, whose best answer is the mean of the noisy targets."""
     return (denoised - target).square().mean()
 
 
-def l1_loss(denoised: Tensor, target: Tensor, recipe: Recipe, source: Tensor) -> Tensor:
+def l1_loss(denoised: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
     """The mean absolute error, whose best answer is the median: biased for skewed noise."""
     return (denoised - target).abs().mean()
 
@@ -866,7 +860,7 @@ class Model:
             log.begin_epoch()
             for batch in pairs.shuffled(recipe.batch, generator):
                 source, target = map(to_unit, batch.augmented(recipe, generator))
-                loss = loss_of(self._forward(student, source), target, recipe, source)
+                loss = loss_of(self._forward(student, source), target, recipe)
                 loss.backward()
                 optimizer.step(schedule.learning_rate())
                 schedule.advance()
