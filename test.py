@@ -29,8 +29,9 @@ from pathlib import Path
 import torch
 
 # The harness's own data helpers. `import_submission` forgets this package before it imports the one to grade.
-from Miniproject_1.others.arguments import Parser, program
-from Miniproject_1.others.pixelate import build, check_writable, load_tensors
+from Miniproject_1.others.command_line import Parser, program
+from Miniproject_1.others.datasets import build
+from Miniproject_1.others.files import check_writable, load_tensors
 from Miniproject_1.others.results import processor, strict, write_results
 
 ROOT = Path(__file__).resolve().parent

@@ -1,4 +1,4 @@
-"""Noise2Noise denoising: `from Miniproject_1 import Model`, and `python -m Miniproject_1 --help`."""
+"""Noise2Noise denoising: `from Miniproject_1 import Model`, `python -m Miniproject_1 --help`."""
 
 from .model import Model
 

@@ -843,8 +843,9 @@ class Model:
         return psnr(self._denoised(noisy, self_ensemble=False), clean)
 
     def _estimated_psnr(self, held: Pairs) -> float:
-        denoised = (self._denoised(noisy, self_ensemble=False) for noisy in (held.a, held.b))
-        return estimate_psnr(*denoised, held.a, held.b)
+        denoised_a = self._denoised(held.a, self_ensemble=False)
+        denoised_b = self._denoised(held.b, self_ensemble=False)
+        return estimate_psnr(denoised_a, denoised_b, held.a, held.b)
 
     def _fit(self, pairs: Pairs, schedule: Schedule, generator: torch.Generator, log: Log,
              checkpoint: str | os.PathLike | None) -> None:
