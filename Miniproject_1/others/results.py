@@ -1,47 +1,159 @@
-"""Results files: what was measured, where and when, as JSON. README and report take their figures from these."""
+"""Results files: what was measured, where and when, as JSON.
 
-import contextlib
+README and report take their figures from these files. Results name their data by `checksum`.
+"""
+
+import ctypes
+import hashlib
 import json
+import os
 import platform
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from .pixelate import replacing
+from .files import replacing
+
+CHECKSUM_DIGITS = 12  # hex digits: 48 bits tell data sets apart and are short enough to compare
 
 
 def processor() -> str:
-    """The name of the GPU; where there is none, that of the CPU with its vector instructions, as PyTorch names them:
-    CPUs with and without bfloat16 may share the name."""
+    """The processor that torch computes on.
+
+    Returns:
+        The name of the GPU. Where there is none, that of the CPU with its vector instructions, as
+        torch names them: CPUs with and without bfloat16 may share the name.
+    """
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration):
+    return f"{_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _cpu_name() -> str:
+    """As Linux tells it, elsewhere as Python does."""
+    try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def circumstances() -> dict:
-    """Date, device and torch version, which belong to every figure."""
-    return {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "device": "cuda" if torch.cuda.is_available() else "cpu", "processor": processor(),
-            "threads": torch.get_num_threads(), "torch": torch.__version__}
+    """What belongs to every figure.
+
+    Returns:
+        `date` (UTC, ISO 8601), `device` ("cpu" or "cuda"), `processor`, `threads` and `torch`.
+    """
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def checksum(*tensors: Tensor) -> str:
+    """The name of some data by their content.
+
+    Args:
+        tensors: Tensors of any shape and dtype, on any device.
+
+    Returns:
+        The first 12 hex digits of the SHA-256 of dtype, shape and bytes of all tensors in turn.
+    """
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+        stored = tensor.detach().cpu().contiguous()
+        if stored.numel():
+            memory = ctypes.c_char * stored.nbytes  # read in place: data sets have 300 MB
+            digest.update(memory.from_address(stored.data_ptr()))
+    return digest.hexdigest()[:CHECKSUM_DIGITS]
 
 
 def strict(measured: dict | list) -> dict | list:
-    """The same as JSON can hold it: None for NaN and infinity."""
+    """Results as JSON can hold them.
+
+    Args:
+        measured: Dicts, lists, numbers, texts and what `str` makes a text of.
+
+    Returns:
+        The same, with None for NaN and infinity.
+    """
     return json.loads(json.dumps(measured, default=str), parse_constant=lambda _: None)
 
 
-def write_results(path: str | Path, seed: int, measured: dict) -> None:
-    """Write `measured` with seed, device, torch version and date to `path`, whole or not at all."""
+def write_results(path: str | os.PathLike, seed: int, measured: dict) -> None:
+    """Write one result with seed and `circumstances`, whole or not at all.
+
+    Args:
+        path: A .json file, which is replaced.
+        seed: The seed of what was measured.
+        measured: The result.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    row = strict({"seed": seed} | circumstances() | measured)
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(strict({"seed": seed} | circumstances() | measured), indent=1) + "\n")
+        temporary.write_text(json.dumps(row, indent=1) + "\n")
 
 
-def append_results(path: str | Path, measured: dict) -> None:
-    """Append `measured` with device, torch version and date to `path`, as a line of JSON."""
+def append_results(path: str | os.PathLike, measured: dict) -> None:
+    """Append one result with `circumstances`, as a line of JSON.
+
+    Args:
+        path: A .jsonl file, which is made if it does not exist.
+        measured: The result.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    row = strict(measured | circumstances())
     with Path(path).open("a") as file:
-        file.write(json.dumps(strict(measured | circumstances())) + "\n")
+        file.write(json.dumps(row) + "\n")
+
+
+def read_results(path: str | os.PathLike) -> list[dict]:
+    """Read what `write_results` or `append_results` wrote.
+
+    Args:
+        path: A .json file, which holds one row, or a .jsonl file, which holds a row per line.
+
+    Returns:
+        The rows, in the order of the file.
+
+    Raises:
+        ValueError: The suffix is another one, or the file is damaged; names the file and line.
+        OSError: The file cannot be opened.
+    """
+    path = Path(path)
+    if path.suffix not in (".json", ".jsonl"):
+        raise ValueError(f"{path} is no file of results, expected one that ends in .json or .jsonl")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: {error}; write these results again") from error
+    if path.suffix == ".json":
+        return [_row(text, path, 1)]
+    lines = enumerate(text.splitlines(), 1)
+    return [_row(line, path, number) for number, line in lines if line.strip()]
+
+
+def _row(text: str, path: Path, line: int) -> dict:
+    """The dict that `text`, which begins at a line of a file, holds."""
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"{path}, line {line + error.lineno - 1}"
+        raise ValueError(f"{place}: no JSON ({error.msg}); write these results again") from error
+    if not isinstance(row, dict):
+        kind = type(row).__name__
+        raise ValueError(f"{path}, line {line}: a {kind}, expected a JSON object; write it again")
+    return row

@@ -1,0 +1,153 @@
+"""What all command lines share: errors of one line, Ctrl-C, the type of --seed, a progress bar."""
+
+import argparse
+import functools
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from ..model import Model
+
+Step = TypeVar("Step")
+Main = Callable[..., int]  # takes arguments, or None for those of the process; exit code
+
+USAGE_ERROR = 2  # exit code after `error: ...`, also where the input is bad
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+LINE_EVERY = 10  # seconds between two lines of progress where tqdm is missing
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose usage errors are one line on stderr, as are all other errors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with code 2."""
+        self.exit(USAGE_ERROR, f"error: {message}; `{self.prog} --help` explains\n")
+
+
+def program(main: Main) -> Main:
+    """Decorate the `main` of a program, so that errors, warnings and Ctrl-C each take one line.
+
+    Args:
+        main: Takes the arguments (None: those of the process) and returns the exit code.
+
+    Returns:
+        `main`, which returns 2 after an error that bad input, torch or the disk cause, and 130
+        after Ctrl-C; it prints warnings without the place in the code that they come from.
+    """
+
+    @functools.wraps(main)
+    def run(argv: list[str] | None = None) -> int:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            try:
+                return main(argv)
+            except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:
+                return failed(error)  # a RuntimeError is torch's
+            except KeyboardInterrupt as interrupt:
+                print(": ".join(("interrupted", *map(str, interrupt.args))), file=sys.stderr)
+                return INTERRUPTED
+
+    return run
+
+
+@contextmanager
+def saved_on_ctrl_c(model: Model, path: Path | None) -> Iterator[None]:
+    """Write the weights reached so far when Ctrl-C ends the `Model.train` within.
+
+    Nothing is written before training has begun, nor over an older file in the first epoch, as
+    the older file is worth more.
+
+    Args:
+        model: The model that is trained.
+        path: The file to write; None: no file.
+
+    Raises:
+        KeyboardInterrupt: The same Ctrl-C, with a text that says what became of `path`.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not path:
+            raise
+        if len(model.history) > 1 or (model.history and not path.exists()):
+            model.save(path)
+            fate = f"wrote the weights reached so far to {path}"
+        elif path.exists():
+            fate = f"{path} is left as it was"
+        else:
+            fate = f"{path} is not written"
+        raise KeyboardInterrupt(fate) from None
+
+
+def failed(error: Exception) -> int:
+    """Print an error on one line of stderr.
+
+    Args:
+        error: What went wrong.
+
+    Returns:
+        The exit code, 2.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    print("error:", text, file=sys.stderr)
+    return USAGE_ERROR
+
+
+def random_seed(text: str) -> int:
+    """The value of --seed.
+
+    Args:
+        text: What stands on the command line.
+
+    Returns:
+        An integer from 0 to 2^63 - 1, as torch's generators take it.
+
+    Raises:
+        argparse.ArgumentTypeError: The text is no such integer.
+    """
+    if not text.isdecimal() or int(text) >= 2**63:
+        expected = "expected an integer from 0 to 2^63 - 1"
+        raise argparse.ArgumentTypeError(f"{text} is no seed, {expected}")
+    return int(text)
+
+
+def progress_bar(steps: Iterable[Step], total: int, label: str, show: bool) -> Iterator[Step]:
+    """Pass on the steps of some work, with progress on stderr.
+
+    Args:
+        steps: What is passed on, one by one.
+        total: The number of steps.
+        label: The name of the work.
+        show: Whether to show anything: a tqdm bar or, where tqdm is missing, a line every 10 s.
+
+    Yields:
+        Each step, when it is done.
+    """
+    if not show:
+        yield from steps
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield from _progress_lines(steps, total, label)
+    else:
+        yield from tqdm(steps, total=total, desc=label, mininterval=1.0)
+
+
+def _progress_lines(steps: Iterable[Step], total: int, label: str) -> Iterator[Step]:
+    """`progress_bar` in plain lines."""
+    printed = time.monotonic()
+    for done, step in enumerate(steps, 1):
+        yield step
+        if done == total or time.monotonic() - printed > LINE_EVERY:
+            printed = time.monotonic()
+            print(f"{label}: {100 * done // total} %", file=sys.stderr, flush=True)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """warnings.showwarning without the place in the code."""
+    print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,322 @@
+"""Pairs of images to train and to validate on: from scenes, from photos, or from the user's images.
+
+`build` writes them in the course's format; `paired` reads two folders of noisy copies.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..model import tiles
+from . import streams
+from .command_line import progress_bar
+from .files import check_writable, save_tensors
+from .images import image_files, read, read_rgb, split_alpha
+from .noise import SIZE, clean_clean, noisy_clean, noisy_noisy
+from .photos import centres, crops, readable, split_files
+from .results import checksum, write_results
+from .scenes import BATCH, scenes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ABOUT = "about.json"  # kind, number and checksum of the training pairs, and their seed
+CROPS_AT_ONCE = 64  # crops of a photo held at a time: 12 MiB of pixels
+SMALLEST = 16  # pixels: shorter sides leave the U-Net no context to learn from
+
+Cut = Callable[["Image", int, torch.Generator], Tensor]  # photo, count -> count x 3 x H x W
+Pair = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]  # N x C x H x W -> a pair of each
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What is made of each source, and the name of the random stream that it draws from."""
+
+    pair: Pair
+    stream: str
+
+
+TRAINING = Pairing(noisy_noisy, streams.TRAINING)
+TARGETS = Pairing(clean_clean, streams.TRAINING)  # the clean images of the sources of TRAINING
+VALIDATION = Pairing(noisy_clean, streams.VALIDATION)
+
+
+# ---- the course's format -----------------------------------------------------------------------
+
+
+def build(
+    out: str | os.PathLike,
+    photos: str | os.PathLike | None = None,
+    *,
+    pairs: int = 50_000,
+    validation: int = 1_000,
+    seed: int = 0,
+    progress: bool = True,
+    clean: bool = False,
+    validation_files: list[Path] | None = None,
+) -> None:
+    """Write out/train_data.pkl (noisy, noisy) and out/val_data.pkl (noisy, clean).
+
+    Each file is a tuple of two uint8 tensors, N x 3 x 32 x 32 with N = `pairs` or `validation`.
+    out/about.json says what the training pairs are made of. Photos that cannot be read are
+    skipped, with a warning that names them.
+
+    Args:
+        out: The folder to write to, which is made if it does not exist.
+        photos: A folder, searched recursively, whose files are split in training and validation
+            photos; None: scenes.
+        pairs: The number of training pairs.
+        validation: The number of validation images.
+        seed: The data depend on it, and not on the number of processors.
+        progress: Whether to show progress on stderr.
+        clean: Write out/clean_data.pkl (noisy, clean), too: the 2 N noisy images of
+            train_data.pkl with their clean ones, to measure what it costs to train without these.
+        validation_files: Photos whose whole centre squares the validation images are, instead of
+            scenes or of photos that are held out of training.
+
+    Raises:
+        TypeError: An argument is of another type.
+        ValueError: An argument is out of range, there are too few readable photos, a validation
+            file is a training photo as well, or the output cannot be written.
+    """
+    _check_integer("pairs", pairs, least=1)
+    _check_integer("validation", validation, least=1)
+    _check_integer("seed", seed, least=0)
+    out = Path(out)
+    names = ["train_data.pkl", "val_data.pkl", ABOUT] + ["clean_data.pkl"] * clean
+    for name in names:
+        check_writable(out / name)
+
+    train_photos, validation_photos = _photos(photos, validation_files, seed, progress)
+    validation_data = _made(validation_photos, validation, centres, VALIDATION, seed, progress)
+    train_data = _made(train_photos, pairs, crops, TRAINING, seed, progress)
+    if clean:
+        targets = _made(train_photos, pairs, crops, TARGETS, seed, progress)
+        save_tensors((torch.cat(train_data), torch.cat(targets)), out / "clean_data.pkl")
+    save_tensors(validation_data, out / "val_data.pkl")
+    kind = "scenes" if train_photos is None else "photos"
+    about = {"kind": kind, "pairs": pairs, "checksum": checksum(*train_data)}
+    write_results(out / ABOUT, seed, about)
+    save_tensors(train_data, out / "train_data.pkl")  # last: where it lies, the set is complete
+
+
+def _check_integer(name: str, value: int, least: int) -> None:
+    """TypeError or ValueError unless the value is an integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is {value!r}; expected an integer of at least {least}")
+    if value < least:
+        raise ValueError(f"{name} is {value}; expected at least {least}")
+
+
+def _photos(
+    folder: str | os.PathLike | None,
+    validation_files: list[Path] | None,
+    seed: int,
+    progress: bool,
+) -> tuple[list[Path] | None, list[Path] | None]:
+    """The readable training and validation photos, None for scenes; arguments as of `build`."""
+    train, validation = None, None
+    if validation_files is not None:
+        validation = readable(validation_files, least=1, progress=progress)
+    if folder is not None:
+        files = image_files(folder)
+        if validation is None:
+            return split_files(readable(files, progress=progress), seed)
+        _check_apart(files, validation)
+        train = readable(files, least=1, progress=progress)
+    return train, validation
+
+
+def _check_apart(train: list[Path], validation: list[Path]) -> None:
+    """ValueError if a photo is among both."""
+    both = {path.resolve() for path in train} & {path.resolve() for path in validation}
+    if both:
+        raise ValueError(
+            f"{_some(sorted(both))} would be both trained on and validated on; move the photos "
+            f"for validation out of the folder"
+        )
+
+
+def _made(
+    photos: list[Path] | None, count: int, cut: Cut, pairing: Pairing, seed: int, progress: bool
+) -> tuple[Tensor, Tensor]:
+    """Pairs from photos, or from scenes where there are none."""
+    if photos is None:
+        return scene_pairs(count, pairing, seed, progress=progress)
+    return photo_pairs(photos, count, cut, pairing, seed, progress=progress)
+
+
+# ---- pairs from scenes and photos --------------------------------------------------------------
+
+
+def scene_pairs(
+    count: int, pairing: Pairing, seed: int, *, progress: bool = False, workers: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """A pair of each of some generated scenes.
+
+    Args:
+        count: The number of pairs.
+        pairing: TRAINING, TARGETS or VALIDATION.
+        seed: The pairs depend on nothing else.
+        progress: Whether to show progress on stderr.
+        workers: Threads; None: one per processor.
+
+    Returns:
+        Two count x 3 x SIZE x SIZE tensors, uint8.
+    """
+    parts = [slice(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
+
+    def sources(part: slice, generator: torch.Generator) -> Tensor:
+        return scenes(part.stop - part.start, generator)
+
+    label = f"{count} pairs from scenes"
+    return _fill(count, parts, sources, pairing, seed, label, progress, workers)
+
+
+def photo_pairs(
+    files: list[Path],
+    count: int,
+    cut: Cut,
+    pairing: Pairing,
+    seed: int,
+    *,
+    progress: bool = False,
+    workers: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Pairs from photos, number i from photo i modulo their number.
+
+    Args:
+        files: Photos that `images.read_rgb` can read.
+        count: The number of pairs.
+        cut: `photos.crops` or `photos.centres`: makes the sources of a photo.
+        pairing: TRAINING, TARGETS or VALIDATION.
+        seed: The pairs depend on it and on the photos.
+        progress: Whether to show progress on stderr.
+        workers: Threads; None: one per processor.
+
+    Returns:
+        Two count x 3 x SIZE x SIZE tensors, uint8.
+    """
+    stride = len(files)
+    parts = []  # each up to CROPS_AT_ONCE pairs of one photo
+    for base in range(0, count, CROPS_AT_ONCE * stride):
+        end = min(base + CROPS_AT_ONCE * stride, count)
+        parts += [slice(start, end, stride) for start in range(base, min(base + stride, count))]
+
+    def sources(part: slice, generator: torch.Generator) -> Tensor:
+        photo = read_rgb(files[part.start % stride])
+        return cut(photo, len(range(count)[part]), generator)
+
+    label = f"{count} pairs from {stride} photos"
+    return _fill(count, parts, sources, pairing, seed, label, progress, workers)
+
+
+def _fill(
+    count: int,
+    parts: list[slice],
+    sources: Callable[[slice, torch.Generator], Tensor],
+    pairing: Pairing,
+    seed: int,
+    label: str,
+    progress: bool,
+    workers: int | None,
+) -> tuple[Tensor, Tensor]:
+    """Two count x 3 x SIZE x SIZE tensors, uint8; each part of them is the pairs of its sources.
+
+    The workers are threads: Pillow and torch release the interpreter lock, and the results need
+    not travel between processes.
+    """
+    first = torch.empty(count, 3, SIZE, SIZE, dtype=torch.uint8)
+    second = torch.empty_like(first)
+
+    def fill(part: slice) -> None:
+        generator = streams.generator(seed, pairing.stream, part.start)
+        first[part], second[part] = pairing.pair(sources(part, generator), generator)
+
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        for _ in progress_bar(pool.map(fill, parts), len(parts), label, progress):
+            pass
+    return first, second
+
+
+# ---- pairs from the user's images --------------------------------------------------------------
+
+
+def paired(
+    folder_a: str | os.PathLike, folder_b: str | os.PathLike, tile: int
+) -> tuple[Tensor, Tensor]:
+    """Training pairs from two folders of noisy copies of the same scenes, under the same names.
+
+    Args:
+        folder_a: A folder of images, searched recursively.
+        folder_b: The same scenes with other noise.
+        tile: Pixels a side of the squares that the images are cut into.
+
+    Returns:
+        (noisy_a, noisy_b), each N x 3 x T x T, uint8 or (16-bit grey) float32, values 0-255. T is
+        `tile`, or the shortest side of all images if that is less. Grey is repeated to three
+        channels, alpha is dropped.
+
+    Raises:
+        ValueError: A file has no partner or cannot be read, a pair differs in size or colour, or
+            an image is smaller than 16 pixels.
+        OSError: A file cannot be opened.
+    """
+    folder_a, folder_b = Path(folder_a), Path(folder_b)
+    names = _common_names(folder_a, folder_b)
+    images_a, images_b, unequal = [], [], []
+    for name in names:
+        a, b = read(folder_a / name), read(folder_b / name)
+        if _kind(a) != _kind(b):
+            unequal.append(f"{name} ({_kind(a)} and {_kind(b)})")
+        images_a.append(split_alpha(a)[0])
+        images_b.append(split_alpha(b)[0])
+    if unequal:
+        differ = "the two images of a pair differ in size (width x height) or colour"
+        raise ValueError(f"{differ}: {_some(unequal)}; crop or convert them alike")
+
+    sides = [min(image.shape[1:]) for image in images_a]
+    shortest = min(sides)
+    if shortest < SMALLEST:
+        file = folder_a / names[sides.index(shortest)]
+        raise ValueError(f"{file} has a side of {shortest} pixels, training needs {SMALLEST}")
+    side = min(tile, shortest)
+    return _tiled(images_a, side), _tiled(images_b, side)
+
+
+def _common_names(folder_a: Path, folder_b: Path) -> list[Path]:
+    """The names of the images below both folders, sorted; ValueError if one is in one of them."""
+    names_a = {file.relative_to(folder_a) for file in image_files(folder_a)}
+    names_b = {file.relative_to(folder_b) for file in image_files(folder_b)}
+    alone = [folder_a / name for name in names_a - names_b]
+    alone += [folder_b / name for name in names_b - names_a]
+    if alone:
+        missing = f"no image of the same name in the other folder: {_some(sorted(alone))}"
+        raise ValueError(f"{missing}; rename or remove these")
+    return sorted(names_a)
+
+
+def _tiled(images: list[Tensor], side: int) -> Tensor:
+    """N x 3 x side x side: the tiles of all images."""
+    return torch.cat([tiles(image[None], side) for image in images])
+
+
+def _kind(image: Tensor) -> str:
+    """Such as "640 x 480 colour"."""
+    channels, height, width = image.shape
+    colour = "grey" if channels < 3 else "colour"
+    return f"{width} x {height} {colour}"
+
+
+def _some(names: list) -> str:
+    """The first five names, and how many there are more."""
+    listed = ", ".join(map(str, names[:5]))
+    if len(names) > 5:
+        return f"{listed} and {len(names) - 5} more"
+    return listed

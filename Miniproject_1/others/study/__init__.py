@@ -1,0 +1,1 @@
+"""What the denoiser is measured by: recipes, comparison, published network, robustness, report."""
