@@ -1,5 +1,16 @@
-"""The tests run on the CPU, also where there is a GPU: there, two trainings need not agree to the bit."""
+"""The tests run on the CPU, also where there is a GPU: there, two trainings may differ in a bit."""
 
 import os
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before PyTorch looks
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(1)  # the networks are tiny: more threads would mostly wait for each other
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """The same draws in each run, and in each order of the tests."""
+    torch.manual_seed(0)

@@ -1,312 +1,313 @@
 """The command line, called in this process: what it writes, prints and returns."""
 
-import os
-import signal
-import threading
-import time
+import contextlib
+import subprocess
+import sys
 import warnings
 
 import pytest
 import torch
+from helpers import ROOT, CtrlC, weights_of
+from samples import random_image, write_photos
 
-from Miniproject_1 import Model, model
 from Miniproject_1.__main__ import main
-from Miniproject_1.others import bench, figures, picture, robustness
+from Miniproject_1.model import Model, Recipe
+from Miniproject_1.others.files import load_tensors, save_tensors
 from Miniproject_1.others.images import read, write
-from Miniproject_1.others.pixelate import load_tensors, save_tensors
-
-
-def random_images(*shape):
-    return torch.randint(256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
 @pytest.fixture
 def data(tmp_path):
     """A folder with 40 training and 4 validation pairs of 16 x 16 pixels."""
-    (tmp_path / "data").mkdir()
-    images = random_images(40, 3, 16, 16)
-    save_tensors((images, images.flip(0)), tmp_path / "data/train_data.pkl")
-    save_tensors((images[:4], images[4:8]), tmp_path / "data/val_data.pkl")
-    return tmp_path / "data"
+    folder = tmp_path / "data"
+    folder.mkdir()
+    images = random_image(40 * 3, 16, 16).view(40, 3, 16, 16)
+    save_tensors((images, images.flip(0)), folder / "train_data.pkl")
+    save_tensors((images[:4], images[4:8]), folder / "val_data.pkl")
+    return folder
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A model file whose network halves the first channel's distance from 127.5 and changes nothing else."""
-    model = Model()
-    with torch.no_grad():
-        for weight in model.net.parameters():
-            weight.zero_()
-        model.net.head.weight[0, 0, 1, 1] = 1
-        model.net.tail.weight[0, 0, 1, 1] = -0.5
+    """A model file whose network halves the red's distance from 127.5, and changes nothing else.
+
+    Its recipe trains fast: each tile of 16 x 16 pixels is a step.
+    """
+    model = Model(Recipe(widths=(4,), blocks=0, batch=1, tile=16, precision="float32"))
+    for weight in model.net.parameters():
+        weight.zero_()
+    model.net.head.weight[0, 0, 1, 1] = 1
+    model.net.tail.weight[0, 0, 1, 1] = -0.5
     path = tmp_path_factory.mktemp("weights") / "model.pth"
     model.save(path)
     return path
 
 
 def run(*arguments):
-    return main([str(argument) for argument in arguments])
+    """The exit code of the command line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as outside of pytest
+        return main([str(argument) for argument in arguments])
 
 
-def assert_refused(capsys, arguments, *words):
-    """`arguments` give exit code 2 and one line on stderr, `error: ...`, that contains `words`."""
+def loaded(path):
+    model = Model()
+    model.load_pretrained_model(path)
+    return model
+
+
+def assert_refused(capsys, arguments, *named):
+    """`arguments` give exit code 2 and one line on stderr, `error: ...`, that contains `named`."""
     assert run(*arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: ")
-    for word in words:
-        assert str(word) in lines[0]
+    for name in named:
+        assert str(name) in lines[0]
 
 
-# ---- the command itself
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("command", [[], ["data"], ["train"], ["denoise"]])
+# ------------------------------------------------------------------------------ the command itself
+
+
+@pytest.mark.parametrize("command", [[], ["data"], ["train"], ["denoise"]], ids=str)
 def test_help(capsys, command):
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--help"])
     assert stopped.value.code == 0
-    text = capsys.readouterr().out
-    assert "usage: python -m Miniproject_1" in text
-    assert all(f"Miniproject_1 {name}" in text for name in command)
+    assert " ".join(["python -m Miniproject_1", *command]) in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("run, command, word", [
-    (main, [], "COMMAND"), (main, ["denoise", "x.png"], "-o"), (main, ["train", "--epochs", "ten"], "--epochs"),
-    (main, ["grade"], "grade"), (main, ["train", "--seed", str(2**63)], "--seed"),
-    (main, ["data", "--seed", "-1"], "--seed"), (bench.main, ["--seeds", "1", "x"], "--seeds"),
-    (picture.main, ["--seed", "-1"], "--seed"), (robustness.main, ["--seed", "1.5"], "--seed"),
-    (figures.main, ["--pictures"], "--pictures")])
-def test_usage_errors(capsys, run, command, word):
+@pytest.mark.parametrize("command, named", [
+    ([], "COMMAND"), (["grade"], "grade"), (["denoise", "x.png"], "-o"),
+    (["train", "--epochs", "ten"], "--epochs"), (["train", "--seed", str(2**63)], "--seed"),
+    (["data", "--seed", "-1"], "--seed")], ids=str)
+def test_usage_errors_are_one_line(capsys, command, named):
     with pytest.raises(SystemExit) as stopped:
-        run(command)
+        main(command)
     assert stopped.value.code == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and word in err
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and named in err
 
 
-# ---- data
+def test_it_runs_as_a_module(tmp_path):
+    command = [sys.executable, "-m", "Miniproject_1", "train", "-d", str(tmp_path / "none.pkl")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "none.pkl" in done.stderr
+
+
+# -------------------------------------------------------------------------------------------- data
 
 
 def test_data_from_photos(tmp_path, capsys):
-    (tmp_path / "photos").mkdir()
-    for number in range(3):
-        write(random_images(3, 40, 50), tmp_path / f"photos/{number}.png")
-    assert run("data", "--photos", tmp_path / "photos", "-o", tmp_path / "out", "--pairs", 5) == 0
-    first, second = load_tensors(tmp_path / "out/train_data.pkl")
-    assert first.shape == second.shape == (5, 3, 32, 32) and not torch.equal(first, second)
-    assert str(tmp_path / "out/train_data.pkl") in capsys.readouterr().out
+    write_photos(tmp_path / "photos", 3)
+    out = tmp_path / "out"
+    assert run("data", "--photos", tmp_path / "photos", "-o", out, "--pairs", 5, "--clean") == 0
+    first, second = load_tensors(out / "train_data.pkl")
+    assert first.shape == second.shape == (5, 3, 32, 32)
+    printed = capsys.readouterr().out
+    for name in ("train_data.pkl", "val_data.pkl", "clean_data.pkl"):
+        assert (out / name).is_file() and str(out / name) in printed
 
 
-def test_data_refuses(tmp_path, capsys):
+@pytest.mark.parametrize("arguments, named", [
+    (["--photos", "empty"], "empty"), (["--pairs", 0], "0"), (["-o", "file/out"], "file/out")],
+    ids=str)
+def test_data_refuses(tmp_path, monkeypatch, capsys, arguments, named):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    assert_refused(capsys, ["data", "--photos", tmp_path / "empty", "-o", tmp_path / "out"], tmp_path / "empty")
-    assert_refused(capsys, ["data", "--pairs", 0, "-o", tmp_path / "out"], "pairs is 0")
-    assert_refused(capsys, ["data", "-o", tmp_path / "file/out"], tmp_path / "file/out")
+    assert_refused(capsys, ["data", "-o", "out", *arguments], named)
+    assert not list(tmp_path.rglob("*.pkl"))
 
 
-# ---- train
+# ------------------------------------------------------------------------------------------- train
 
 
-def test_train_on_data_folder(tmp_path, data, capsys):
-    assert run("train", "-d", data, "--epochs", 2, "-o", tmp_path / "model.pth") == 0
+def test_train_on_a_data_folder(tmp_path, data, capsys):
+    output = tmp_path / "model.pth"
+    assert run("train", "-d", data, "--epochs", 2, "-o", output) == 0
     out = capsys.readouterr().out
     assert out.count("per image") == 3 and "est." not in out  # epochs 0, 1 and 2, on val_data.pkl
-    assert "nan" not in out  # epoch 0 has no loss and no speed
-    assert out.splitlines()[-1] == f"wrote {tmp_path / 'model.pth'}"
-    model = Model()
-    model.load_pretrained_model(tmp_path / "model.pth")
-    assert (model.predict(random_images(1, 3, 8, 8)) != random_images(1, 3, 8, 8)).any()  # it left the identity
+    assert out.splitlines()[-1] == f"wrote {output}"
+    assert (weights_of(loaded(output)) != weights_of(Model())).any()
 
 
-def test_train_on_a_file_without_validation(tmp_path, data, capsys):
-    (data / "val_data.pkl").unlink()
-    (data / "train_data.pkl").rename(tmp_path / "pairs.pt")
-    assert run("train", "-d", tmp_path / "pairs.pt", "--epochs", 1, "-o", tmp_path / "model.pth") == 0
-    assert "est." in capsys.readouterr().out
+@pytest.mark.parametrize("name", ["pairs.pt", "pairs"])
+def test_train_on_a_file_without_validation(tmp_path, data, weights, capsys, name):
+    (data / "train_data.pkl").rename(tmp_path / name)
+    output = tmp_path / "model.pth"
+    command = ["train", "-d", tmp_path / name, "--epochs", 1, "--from", weights, "-o", output]
+    assert run(*command) == 0
+    assert "est." in capsys.readouterr().out and output.is_file()
 
 
-def test_train_on_two_folders(tmp_path, capsys):
+def test_train_on_two_folders(tmp_path, weights, capsys):
     for folder, other in (("a", 0), ("b", 255)):
         (tmp_path / folder).mkdir()
-        write(random_images(3, 32, 40) ^ other, tmp_path / folder / "one.png")
-        write(random_images(1, 50, 32) ^ other, tmp_path / folder / "two.png")
-    folders = ["-a", tmp_path / "a", "-b", tmp_path / "b", "-o", tmp_path / "model.pth"]
-    assert run("train", *folders, "--epochs", 1, "--quiet") == 0
-    assert capsys.readouterr().out == f"wrote {tmp_path / 'model.pth'}\n"
-    assert (tmp_path / "model.pth").exists()
-    assert run("train", *folders) == 0  # by default as many epochs as make 500 steps
-    assert capsys.readouterr().out.splitlines()[-2].startswith("  500 ")
+        write(random_image(3, 32, 40) ^ other, tmp_path / folder / "one.png")
+        write(random_image(1, 50, 32) ^ other, tmp_path / folder / "two.png")
+    output = tmp_path / "model.pth"
+    command = ["train", "-a", tmp_path / "a", "-b", tmp_path / "b", "-o", output]
+    assert run(*command, "--from", weights, "--epochs", 1, "--quiet") == 0
+    assert capsys.readouterr().out == f"wrote {output}\n" and output.is_file()
 
 
-def test_epochs_by_default_count_tiles(tmp_path, monkeypatch):
-    """Two long images are 80 tiles, three batches: 166 epochs for 500 steps."""
-    asked = []
-    monkeypatch.setattr(Model, "train", lambda self, noisy_a, noisy_b, epochs, **others: asked.append(epochs))
-    images = random_images(2, 3, 64, 40 * 64)
+@pytest.mark.parametrize("tiles, epochs", [(1, 250), (5, 50), (40, 10)])
+def test_train_takes_500_steps_or_10_epochs_by_default(tmp_path, weights, capsys, tiles, epochs):
+    """Two images, of so many tiles each; each tile is a step."""
+    images = random_image(2 * 3, 16, 16 * tiles).view(2, 3, 16, -1)
     save_tensors((images, images.flip(0)), tmp_path / "pairs.pkl")
-    assert run("train", "-d", tmp_path / "pairs.pkl", "-o", tmp_path / "model.pth") == 0
-    assert asked == [166]
+    output = tmp_path / "model.pth"
+    assert run("train", "-d", tmp_path / "pairs.pkl", "--from", weights, "-o", output) == 0
+    last = capsys.readouterr().out.splitlines()[-2]
+    assert last.split()[0] == str(epochs)
 
 
 def test_train_is_repeatable_and_leaves_the_global_generator_alone(tmp_path, data):
     before = torch.get_rng_state()
     for name, seed in (("one", 1), ("same", 1), ("other", 2)):
-        assert run("train", "-d", data, "--epochs", 1, "--seed", seed, "-o", tmp_path / name, "--quiet") == 0
+        output = tmp_path / name
+        command = ["train", "-d", data, "--epochs", 1, "--seed", seed, "-o", output, "--quiet"]
+        assert run(*command) == 0
     assert torch.equal(torch.get_rng_state(), before)
-    one, same, other = (torch.load(tmp_path / name, weights_only=True)["weights"] for name in ("one", "same", "other"))
-    assert all(torch.equal(one[key], same[key]) for key in one)
-    assert not torch.equal(one["head.weight"], other["head.weight"])
+    one, same, other = (weights_of(loaded(tmp_path / name)) for name in ("one", "same", "other"))
+    assert torch.equal(one, same) and not torch.equal(one, other)
 
 
-def test_train_from_weights_within_a_time_limit(tmp_path, data, weights, capsys):
-    """One millisecond leaves no time for a step: the weights come out as they went in, and it is said."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")  # as outside of pytest
-        assert run("train", "-d", data, "--from", weights, "--minutes", 1e-3 / 60, "-o", tmp_path / "model.pth") == 0
-    assert "nothing was trained" in capsys.readouterr().err
-    before, after = (torch.load(path, weights_only=True)["weights"] for path in (weights, tmp_path / "model.pth"))
-    assert all(torch.equal(before[key], after[key]) for key in before)
-    (tmp_path / "model.pth").write_bytes(b"older")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert_refused(capsys, ["train", "-d", data, "--minutes", 1e-3 / 60, "-o", tmp_path / "model.pth"],
-                       "no epoch was done", "left as it was")
-    assert (tmp_path / "model.pth").read_bytes() == b"older"
-
-
-@pytest.fixture
-def ctrl_c():
-    """Ctrl-C as in a terminal: a shell starts jobs in the background with it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_ctrl_c_saves_the_weights(tmp_path, data, capsys, ctrl_c):
+def test_train_goes_on_from_weights_and_says_that_time_was_too_short(tmp_path, data, weights,
+                                                                     capsys):
+    """A millisecond leaves no time for a step: the weights come out as they went in."""
     output = tmp_path / "model.pth"
-
-    def press():
-        while not output.exists():  # the checkpoint after the first epoch
-            time.sleep(0.01)
-        output.unlink()
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=press, daemon=True)
-    thread.start()
-    assert run("train", "-d", data, "--epochs", 10**6, "-o", output, "--quiet") == 130
-    thread.join()
-    assert f"to {output}" in capsys.readouterr().err
-    Model().load_pretrained_model(output)
-
-
-@pytest.mark.parametrize("function, older, written", [("tiles", False, False), ("augment", True, False),
-                                                      ("augment", False, True)])
-def test_ctrl_c_before_an_epoch_is_done(function, older, written, tmp_path, data, capsys, monkeypatch):
-    """Before training has begun nothing is written; in its first epoch the weights, unless there is an older file."""
-    output = tmp_path / "model.pth"
-    if older:
-        output.write_bytes(b"older")
-
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(model, function, interrupted)
-    assert run("train", "-d", data, "--epochs", 2, "-o", output, "--quiet") == 130
+    command = ["train", "-d", data, "--from", weights, "--minutes", 1e-3 / 60, "-o", output]
+    assert run(*command) == 0
     error = capsys.readouterr().err
-    if written:
-        assert error == f"interrupted: wrote the weights reached so far to {output}\n"
-        Model().load_pretrained_model(output)
-    else:
-        assert error == f"interrupted: {output} is {'left as it was' if older else 'not written'}\n"
-        assert output.read_bytes() == b"older" if older else not output.exists()
+    assert error.startswith("warning: ") and error.count("\n") == 1 and ".py:" not in error
+    assert torch.equal(weights_of(loaded(output)), weights_of(loaded(weights)))
 
 
-def test_train_refuses(tmp_path, data, capsys):
-    output = ["-o", tmp_path / "model.pth"]
-    folder = tmp_path / "a"
-    folder.mkdir()
-    write(random_images(3, 32, 32), folder / "one.png")
-    (data / "cut.pkl").write_bytes((data / "train_data.pkl").read_bytes()[:1000])
-    assert_refused(capsys, ["train", "-d", tmp_path / "none", *output], tmp_path / "none/train_data.pkl")
-    assert_refused(capsys, ["train", "-d", data / "cut.pkl", *output], data / "cut.pkl")
-    torch.save((torch.zeros(0, 3, 8, 8), torch.zeros(0, 3, 8, 8)), data / "empty.pkl")
-    assert_refused(capsys, ["train", "-d", data / "empty.pkl", *output], "(0, 3, 8, 8)")
-    assert_refused(capsys, ["train", "-a", folder, *output], "-a and -b together")
-    assert_refused(capsys, ["train", "-a", folder, "-b", folder, "-d", data, *output], "without -d")
-    assert_refused(capsys, ["train", "-a", folder, "-b", tmp_path / "a/../a", *output], "-a and -b are both")
-    assert_refused(capsys, ["train", "-a", folder, "-b", tmp_path / "none", *output], tmp_path / "none")
-    assert_refused(capsys, ["train", "-d", data, "--epochs", 0, *output], "--epochs is 0")
-    assert_refused(capsys, ["train", "-d", data, "--minutes", 0, *output], "--minutes is 0")
-    assert_refused(capsys, ["train", "-d", data, "--from", data / "cut.pkl", *output], data / "cut.pkl")
-    assert_refused(capsys, ["train", "-d", data, "--from", data / "../model.pth", *output], "would be overwritten")
-    Model(channels=1).save(tmp_path / "grey.pth")
-    assert_refused(capsys, ["train", "-d", data, "--from", tmp_path / "grey.pth", *output],
-                   "grey.pth is for images of 1 ")
-    assert_refused(capsys, ["train", "-d", tmp_path / "none", "-o", folder], folder)  # before the data is read
+def test_train_leaves_an_older_file_if_no_epoch_was_done(tmp_path, data, capsys):
+    output = tmp_path / "model.pth"
+    output.write_bytes(b"older")
+    assert run("train", "-d", data, "--minutes", 1e-3 / 60, "-o", output) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and str(output) in error
+    assert output.read_bytes() == b"older"
+
+
+def test_ctrl_c_saves_the_weights(tmp_path, data, weights, capsys):
+    output = tmp_path / "model.pth"
+    command = ["train", "-d", data, "--epochs", 9, "--from", weights, "-o", output]
+    with contextlib.redirect_stdout(CtrlC(epoch=2)):
+        assert run(*command) == 130
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and str(output) in error
+    assert not torch.equal(weights_of(loaded(output)), weights_of(loaded(weights)))
+
+
+def test_ctrl_c_before_the_first_epoch_is_done_leaves_an_older_file(tmp_path, data, capsys):
+    output = tmp_path / "model.pth"
+    output.write_bytes(b"older")
+    with contextlib.redirect_stdout(CtrlC(epoch=0)):
+        assert run("train", "-d", data, "--epochs", 9, "-o", output) == 130
+    assert str(output) in capsys.readouterr().err
+    assert output.read_bytes() == b"older"
+
+
+@pytest.mark.parametrize("arguments, named", [
+    (["-d", "none"], ["none/train_data.pkl"]),
+    (["-d", "cut.pkl"], ["cut.pkl"]),
+    (["-d", "empty.pkl"], ["0, 3, 8, 8"]),
+    (["-a", "a"], ["-a", "-b"]),
+    (["-a", "a", "-b", "b", "-d", "data"], ["-d"]),
+    (["-a", "a", "-b", "b/../a"], ["-a", "-b"]),
+    (["-a", "a", "-b", "none"], ["none"]),
+    (["-d", "data", "--epochs", 0], ["--epochs", "0"]),
+    (["-d", "data", "--minutes", 0], ["--minutes", "0"]),
+    (["-d", "data", "--from", "cut.pkl"], ["cut.pkl"]),
+    (["-d", "data", "--from", "data/../model.pth"], ["--from", "model.pth"]),
+    (["-d", "data", "--from", "grey.pth"], ["grey.pth", "1"]),
+    (["-d", "none", "-o", "a"], ["a"]),  # before the data are read
+], ids=str)
+def test_train_refuses(tmp_path, data, monkeypatch, capsys, arguments, named):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        write_photos(tmp_path / name, 1)
+    (tmp_path / "cut.pkl").write_bytes((data / "train_data.pkl").read_bytes()[:1000])
+    torch.save((torch.zeros(0, 3, 8, 8), torch.zeros(0, 3, 8, 8)), "empty.pkl")
+    Model(Recipe(channels=1)).save("grey.pth")
+    assert_refused(capsys, ["train", "-o", "model.pth", *arguments], *named)
     assert not (tmp_path / "model.pth").exists()
 
 
-def test_train_takes_a_file_without_suffix(tmp_path, data):
-    (data / "train_data.pkl").rename(tmp_path / "pairs")
-    assert run("train", "-d", tmp_path / "pairs", "--epochs", 1, "-o", tmp_path / "model.pth", "--quiet") == 0
+# ----------------------------------------------------------------------------------------- denoise
 
 
-def test_warnings_are_one_line(tmp_path, capsys):
-    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    save_tensors((images, images), tmp_path / "pairs.pkl")
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")  # as outside of pytest
-        assert run("train", "-d", tmp_path / "pairs.pkl", "--epochs", 1, "-o", tmp_path / "model.pth") == 0
-    error = capsys.readouterr().err
-    assert error.startswith("warning: ") and "multiply it by 255" in error and ".py:" not in error
+def towards_middle(image, share):
+    return image + share * (127.5 - image.float())
 
 
-# ---- denoise
-
-
-def test_denoise_keeps_size_name_and_mode(tmp_path, weights, capsys):
-    """The fixture's network moves red halfway to 127.5, and grey, the mean of three channels, a sixth of the way."""
-    (tmp_path / "in/deeper").mkdir(parents=True)
-    colour, alpha = random_images(3, 5, 9), random_images(1, 5, 9)
-    grey = colour[:1]
-    write(colour, tmp_path / "in/colour.png")
-    write(torch.cat((colour, alpha)), tmp_path / "in/deeper/alpha.png")
-    write(grey, tmp_path / "in/grey.bmp")
-    write(grey.float() + 0.5, tmp_path / "in/deep.tif", sixteen_bit=True)
-    write(torch.cat((grey, alpha)), tmp_path / "single.png")
+@pytest.mark.parametrize("name, channels", [("grey.bmp", 1), ("grey alpha.png", 2),
+                                            ("colour.png", 3), ("colour alpha.png", 4)])
+def test_denoise_keeps_name_size_and_mode(tmp_path, weights, capsys, name, channels):
+    """The network moves red halfway to 127.5, and grey, the mean of three channels, a sixth."""
+    image = random_image(channels, 5, 9)
+    write(image, tmp_path / name)
     out = tmp_path / "out"
-    assert run("denoise", tmp_path / "in", tmp_path / "single.png", "-o", out, "--model", weights) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len([path for path in out.rglob("*") if path.is_file()]) == 5
+    assert run("denoise", tmp_path / name, "-o", out, "--model", weights) == 0
+    assert capsys.readouterr().out == f"{tmp_path / name} -> {out / name}\n"
+    expected = image.clone()
+    expected[0] = towards_middle(image[0], 1 / 2 if channels > 2 else 1 / 6).round()
+    assert torch.equal(read(out / name), expected)
 
-    def towards_middle(image, share):
-        return (image + share * (127.5 - image.float())).round().to(torch.uint8)
 
-    halved = torch.cat((towards_middle(colour[:1], 1 / 2), colour[1:]))
-    sixth = towards_middle(grey, 1 / 6)
-    assert torch.equal(read(out / "colour.png"), halved)
-    assert torch.equal(read(out / "deeper/alpha.png"), torch.cat((halved, alpha)))
-    assert torch.equal(read(out / "grey.bmp"), sixth)
-    assert torch.equal(read(out / "single.png"), torch.cat((sixth, alpha)))
-    # 16 bits: within their step of 1/257, where bfloat16 does not compute (there: 1 part in 256)
-    deep = read(out / "deep.tif")
-    assert deep.dtype == torch.float32
-    torch.testing.assert_close(deep, (grey + 0.5) * 5 / 6 + 127.5 / 6, atol=0.5, rtol=0)
-    assert (deep != deep.round()).any()
+def test_denoise_keeps_sixteen_bits(tmp_path, weights):
+    image = random_image(1, 5, 9) * (254 / 255) + 0.5
+    write(image, tmp_path / "deep.tif", sixteen_bit=True)
+    assert run("denoise", tmp_path / "deep.tif", "-o", tmp_path / "out", "--model", weights) == 0
+    denoised = read(tmp_path / "out/deep.tif")
+    # Both files are rounded to 1/257.
+    torch.testing.assert_close(denoised, towards_middle(image, 1 / 6), rtol=0, atol=1.01 / 257)
+
+
+def test_denoise_searches_folders(tmp_path, weights):
+    (tmp_path / "in/deeper").mkdir(parents=True)
+    for name in ("in/a.png", "in/deeper/b.png", "c.png"):
+        write(random_image(3, 4, 6), tmp_path / name)
+    command = ["denoise", tmp_path / "in", tmp_path / "c.png", "-o", tmp_path / "out"]
+    assert run(*command, "--model", weights) == 0
+    written = {str(path.relative_to(tmp_path / "out")) for path in contents(tmp_path / "out")}
+    assert written == {"a.png", "deeper/b.png", "c.png"}
 
 
 def test_denoise_compare(tmp_path, weights):
-    image = random_images(3, 4, 6)
+    image = random_image(3, 4, 6)
     write(image, tmp_path / "image.png")
-    arguments = ["denoise", tmp_path / "image.png", "-o", tmp_path / "out", "--model", weights, "--compare"]
-    assert run(*arguments, "--no-self-ensemble") == 0
+    command = ["denoise", tmp_path / "image.png", "-o", tmp_path / "out", "--model", weights]
+    assert run(*command, "--compare") == 0
     beside = read(tmp_path / "out/image-compare.png")
     assert torch.equal(beside, torch.cat((image, read(tmp_path / "out/image.png")), dim=2))
 
 
-def test_denoise_into_a_folder_of_the_input_twice(tmp_path, weights, monkeypatch, capsys):
+def test_denoise_without_self_ensemble(tmp_path):
+    """The pretrained network gives other pixels with its eight views than with one."""
+    image = random_image(3, 8, 8)
+    write(image, tmp_path / "image.png")
+    model = loaded(None)
+    for options, ensemble in (([], True), (["--no-self-ensemble"], False)):
+        out = tmp_path / str(ensemble)
+        assert run("denoise", tmp_path / "image.png", "-o", out, *options) == 0
+        expected = model.predict(image[None], self_ensemble=ensemble)[0].round().byte()
+        assert torch.equal(read(out / "image.png"), expected)
+
+
+def test_denoise_leaves_its_earlier_results_out(tmp_path, weights, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    write(random_images(3, 4, 4), tmp_path / "image.png")
+    write(random_image(3, 4, 4), "image.png")
     for _ in range(2):
         assert run("denoise", ".", "-o", "denoised", "--model", weights) == 0
         assert capsys.readouterr().out.splitlines() == ["image.png -> denoised/image.png"]
@@ -314,56 +315,46 @@ def test_denoise_into_a_folder_of_the_input_twice(tmp_path, weights, monkeypatch
 
 def test_denoise_goes_on_after_a_bad_image(tmp_path, weights, capsys):
     (tmp_path / "a.png").write_text("not an image")
-    write(random_images(3, 4, 4), tmp_path / "b.png")
-    assert_refused(capsys, ["denoise", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "out", "--model",
-                            weights], tmp_path / "a.png")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
+    write(random_image(3, 4, 4), tmp_path / "b.png")
+    out = tmp_path / "out"
+    command = ["denoise", tmp_path / "a.png", tmp_path / "b.png", "-o", out, "--model", weights]
+    assert_refused(capsys, command, tmp_path / "a.png")
+    assert [path.name for path in contents(out)] == ["b.png"]
 
 
 def test_denoise_leaves_out_what_it_cannot_write(tmp_path, weights, capsys):
-    """... of a folder; a file that was asked for by name is refused."""
     (tmp_path / "in").mkdir()
-    write(random_images(3, 4, 4), tmp_path / "in/a.png")
+    write(random_image(3, 4, 4), tmp_path / "in/a.png")
     (tmp_path / "in/clip.mpg").write_text("a film")
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")  # as outside of pytest
-        assert run("denoise", tmp_path / "in", "-o", tmp_path / "out", "--model", weights) == 0
+    assert run("denoise", tmp_path / "in", "-o", tmp_path / "out", "--model", weights) == 0
     error = capsys.readouterr().err
-    assert error.startswith("warning: ") and "clip.mpg is left out" in error and error.count("\n") == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
-    assert_refused(capsys, ["denoise", tmp_path / "in/clip.mpg", "-o", tmp_path / "out", "--model", weights],
-                   tmp_path / "in/clip.mpg", ".png")
-    (tmp_path / "in/a.png").unlink()  # nothing is left
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        assert run("denoise", tmp_path / "in", "-o", tmp_path / "out", "--model", weights) == 2
-    warning, error = capsys.readouterr().err.splitlines()
-    assert "clip.mpg is left out" in warning and error.startswith(f"error: no image to denoise in {tmp_path / 'in'}; ")
-    (tmp_path / "in/clip.mpg").unlink()
-    assert_refused(capsys, ["denoise", tmp_path, "-o", tmp_path / "out", "--model", weights], "no image",
-                   f"below {tmp_path / 'out'}")
+    assert error.startswith("warning: ") and "clip.mpg" in error and error.count("\n") == 1
+    assert [path.name for path in contents(tmp_path / "out")] == ["a.png"]
 
 
-def test_denoise_refuses_before_the_work(tmp_path, weights, capsys):
-    for name in ("a/x.png", "b/x.png", "a/y.png", "a/y-compare.png", "empty/none", "file"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        write(random_images(3, 4, 4), tmp_path / "image.png")
-        (tmp_path / "image.png").rename(tmp_path / name)
-    a, out = tmp_path / "a", tmp_path / "out"
-    model = ["--model", weights]
-    Model(channels=1).save(tmp_path / "grey.pth")
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert_refused(capsys, ["denoise", a / "x.png", tmp_path / "b/x.png", "-o", out, *model], a / "x.png", out)
-    assert_refused(capsys, ["denoise", a, "-o", out, "--compare", *model], out / "y-compare.png")
-    assert_refused(capsys, ["denoise", a, "-o", a, *model], "overwrite")
-    assert_refused(capsys, ["denoise", a / "x.png", tmp_path / "b", "-o", tmp_path / "b/../b", *model], "x.png")
-    assert_refused(capsys, ["denoise", a / "x.png", "-o", tmp_path / "file", *model], tmp_path / "file",
-                   "expected a folder")
-    assert_refused(capsys, ["denoise", tmp_path / "none.png", "-o", out, *model], tmp_path / "none.png")
-    assert_refused(capsys, ["denoise", tmp_path / "empty", "-o", out, *model], tmp_path / "empty")
-    assert_refused(capsys, ["denoise", tmp_path / "file", "-o", out, *model], tmp_path / "file")
-    assert_refused(capsys, ["denoise", a / "x.png", "-o", out, "--model", tmp_path / "none"], tmp_path / "none")
-    assert_refused(capsys, ["denoise", a / "x.png", "-o", out, "--model", a / "x.png"], a / "x.png")
-    assert_refused(capsys, ["denoise", a / "x.png", "-o", out, "--model", tmp_path / "grey.pth"],
-                   "grey.pth is for images of 1 ")
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+@pytest.mark.parametrize("arguments, named", [
+    (["a/x.png", "b/x.png"], ["a/x.png", "b/x.png"]),  # of one name
+    (["a", "--compare"], ["out/y-compare.png"]),  # is also the output of a/y-compare.png
+    (["a", "-o", "a"], ["a/x.png"]),  # is an input
+    (["a/x.png", "b", "-o", "b/../b"], ["x.png"]),
+    (["a/x.png", "-o", "file"], ["file"]),
+    (["none.png"], ["none.png"]),
+    (["clip.mpg"], ["clip.mpg"]),
+    (["empty"], ["empty"]),
+    (["file"], ["file"]),
+    (["a/x.png", "--model", "none"], ["none"]),
+    (["a/x.png", "--model", "file"], ["file"]),
+    (["a/x.png", "--model", "grey.pth"], ["grey.pth", "1"]),
+], ids=str)
+def test_denoise_refuses_before_the_work(tmp_path, weights, monkeypatch, capsys, arguments, named):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "b", "empty"):
+        (tmp_path / folder).mkdir()
+    for name in ("a/x.png", "b/x.png", "a/y.png", "a/y-compare.png"):
+        write(random_image(3, 4, 4), name)
+    for name in ("file", "clip.mpg"):
+        (tmp_path / name).touch()
+    Model(Recipe(channels=1)).save("grey.pth")
+    before = contents(tmp_path)
+    assert_refused(capsys, ["denoise", "--model", weights, "-o", "out", *arguments], *named)
+    assert contents(tmp_path) == before

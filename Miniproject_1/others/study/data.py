@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..datasets import ABOUT
 from ..files import load_tensors
 from ..results import checksum, read_results
 
@@ -84,7 +85,7 @@ def load_validation(file: Path) -> ValidationData:
 def _about(folder: Path, a: Tensor, b: Tensor) -> dict:
     """Kind, number, seed and checksum of the pairs, with what about.json knows of them."""
     about = {"kind": "given", "pairs": len(a), "seed": None, "checksum": checksum(a, b)}
-    file = folder / "about.json"
+    file = folder / ABOUT
     if not file.is_file():
         return about
     told = read_results(file)[0]

@@ -150,6 +150,7 @@ class PublishedModel:
 
         self.history = []
         watch = Stopwatch()
+        row_due = self.recipe.row_every
         for epoch in range(1, num_epochs + 1):
             watch.resume()
             for a, b in loader:
@@ -157,8 +158,9 @@ class PublishedModel:
                 watch.count(len(a))
                 if watch.seconds > limit:
                     break
-                if watch.seconds > watch.row_at + self.recipe.row_every:
+                if watch.seconds > row_due:
                     self._end_row(epoch, watch, validation, progress)
+                    row_due += self.recipe.row_every
                     watch.resume()
             if watch.pairs:
                 self._end_row(epoch, watch, validation, progress)

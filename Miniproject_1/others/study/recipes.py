@@ -5,9 +5,13 @@
 
 from dataclasses import replace
 
-from ...model import Recipe
+from ...model import Model, Recipe
+from .published import PublishedModel
+
+Denoiser = Model | PublishedModel
 
 OURS = "ours"
+PUBLISHED = "published"  # the network of published.py, which has no Recipe
 
 RECIPES: dict[str, Recipe] = {
     OURS: Recipe(),
@@ -21,3 +25,33 @@ RECIPES: dict[str, Recipe] = {
     "three levels": replace(Recipe(), widths=(32, 64, 128)),
     "half learning rate": replace(Recipe(), learning_rate=2.5e-3),
 }
+
+
+def new_model(recipe: Recipe | None) -> Denoiser:
+    """An untrained model of a recipe; None: the published network."""
+    return PublishedModel() if recipe is None else Model(recipe)
+
+
+def parameter_count(model: Denoiser) -> int:
+    """How many numbers the network learns."""
+    return sum(weight.numel() for weight in model.net.parameters())
+
+
+def contestants(names: list[str]) -> dict[str, Recipe | None]:
+    """The recipes of these names.
+
+    Args:
+        names: Of RECIPES, or "published".
+
+    Returns:
+        By name, in this order; None for the published network.
+
+    Raises:
+        ValueError: There is no recipe of a name.
+    """
+    known: dict[str, Recipe | None] = {**RECIPES, PUBLISHED: None}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"no recipe {'; '.join(unknown)}, expected some of: {'; '.join(known)}; "
+                         "a new one is a line in Miniproject_1/others/study/recipes.py")
+    return {name: known[name] for name in names}

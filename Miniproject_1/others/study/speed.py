@@ -13,27 +13,16 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...model import Model, Recipe, has_bf16, tiles
+from ...model import Recipe, has_bf16, tiles
 from .data import TrainingData, ValidationData
 from .published import PublishedModel
-
-Denoiser = Model | PublishedModel
+from .recipes import Denoiser, new_model, parameter_count
 
 TURNS = 5  # of which the median counts; one more, before them, warms up
 TURN_SECONDS = 8.0  # of training in a turn
 PRODUCT_SIDE = 2048  # of the matrices whose product gives the machine's rate
 PRODUCTS = 10  # in a turn
 ENDLESS = 10**6  # epochs: the time ends the training
-
-
-def new_model(recipe: Recipe | None) -> Denoiser:
-    """An untrained model of a recipe; None: the published network."""
-    return PublishedModel() if recipe is None else Model(recipe)
-
-
-def parameter_count(model: Denoiser) -> int:
-    """How many numbers the network learns."""
-    return sum(weight.numel() for weight in model.net.parameters())
 
 
 def throughput(recipes: Mapping[str, Recipe | None], training: TrainingData,
@@ -59,10 +48,11 @@ def throughput(recipes: Mapping[str, Recipe | None], training: TrainingData,
         ValueError: A turn is too short for a step.
     """
     measured: dict[str, list[dict]] = {name: [] for name in recipes}
-    for _ in range(1 + turns):
-        for name, recipe in recipes.items():
-            turn = _turn(recipe, training, validation, turn_seconds, product_side)
-            measured[name].append(turn)
+    with torch.random.fork_rng():  # what is drawn here changes nothing elsewhere
+        for _ in range(1 + turns):
+            for name, recipe in recipes.items():
+                turn = _turn(recipe, training, validation, turn_seconds, product_side)
+                measured[name].append(turn)
 
     rows: list[dict] = []
     for name, recipe in recipes.items():
@@ -150,11 +140,12 @@ def pairs_per_second(history: list[dict]) -> float:
         Pairs per second over all epochs, without the measurements of PSNR.
 
     Raises:
-        ValueError: There was no step.
+        ValueError: There was no epoch.
     """
     epochs = [row for row in history if row["pairs"]]
     if not epochs:
-        raise ValueError("the time was too short for a single step; allow more of it")
+        raise ValueError("no epoch came to its end: the time is too short for a step, or the loss "
+                         "diverged; allow more time or lower the learning rate")
     seconds = sum(row["pairs"] / row["pairs_per_second"] for row in epochs)
     return sum(row["pairs"] for row in epochs) / seconds
 

@@ -1,0 +1,191 @@
+"""The results files that page and report are made from, and the choice of rows in them."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..results import read_results
+from .recipes import OURS, PUBLISHED, RECIPES
+from .rows import Row, budget, grouped, latest, title
+
+LONG_EPOCHS = 10  # of our longest training
+SHORT_MINUTES, EQUAL_MINUTES = 1, 5  # of ours
+PUBLISHED_MINUTES = 10
+
+COMPARE = "python -m Miniproject_1.others.study.compare"
+IMAGES = "-d DATA --validation VALIDATION"
+COMMANDS = {
+    "trainings.jsonl": (
+        f"{COMPARE} {PUBLISHED} {IMAGES} --minutes {PUBLISHED_MINUTES}",
+        f"{COMPARE} {OURS} {IMAGES} --minutes {SHORT_MINUTES}",
+        f"{COMPARE} {OURS} {IMAGES} --minutes {EQUAL_MINUTES}",
+        f"{COMPARE} {OURS} {IMAGES} --epochs {LONG_EPOCHS}",
+        f"{COMPARE} {OURS} {IMAGES} --epochs {LONG_EPOCHS} --clean-targets",
+        f"{COMPARE} --weights bestmodel.pth --validation VALIDATION",
+    ),
+    "speed.jsonl": (f"{COMPARE} {OURS} {PUBLISHED} {IMAGES} --throughput",),
+    "ablations.jsonl": (f"{COMPARE} {shlex.join(RECIPES)} {IMAGES} --epochs 1 --pairs 20000",),
+    "robustness.json": ("python -m Miniproject_1.others.study.robustness --photos PHOTOS",),
+}
+
+PLACE = ("date", "device", "processor", "threads", "torch", "command")
+SCORE = ("psnr", "psnr_pooled", "psnr_without_self_ensemble", "noisy_psnr", "noisy_psnr_pooled",
+         "validation", "name", "recipe", "parameters", *PLACE)
+REQUIRED = {  # by kind: what a row has
+    "training": (*SCORE, "seed", "clean_targets", "pairs", "pairs_seen", "seconds", "data",
+                 "history"),
+    "weights": SCORE,
+    "throughput": ("name", "recipe", "parameters", "passes", "flops_per_pair", "precision",
+                   "pairs_per_second", "share", "ratio", "images_per_second",
+                   "images_per_second_self_ensemble", "turns", "turn_seconds", "pairs", "data",
+                   *PLACE),
+    "robustness": ("name", "data", "cases", *PLACE),
+}
+MACHINE = ("device", "processor", "threads", "torch")
+TRAINING = ("kind", "name", "epochs", "minutes", "seed", "clean_targets", "pairs", "data",
+            "validation")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The rows of each file; of what was measured twice, the last one."""
+
+    trainings: list[Row]
+    speed: list[Row]
+    ablations: list[Row]
+    robustness: Row
+
+    def all(self) -> list[Row]:
+        return [*self.trainings, *self.speed, *self.ablations, self.robustness]
+
+
+def read(folder: Path) -> Results:
+    """Read the results files.
+
+    Args:
+        folder: Has the files of COMMANDS.
+
+    Returns:
+        Their rows.
+
+    Raises:
+        ValueError: A file is missing, damaged, or has rows that do not belong together; names the
+            command that makes it.
+    """
+    trainings = latest(_read(folder, "trainings.jsonl", ("training", "weights")), TRAINING)
+    speed = latest(_read(folder, "speed.jsonl", ("throughput",)), ("name",))
+    ablations = latest(_read(folder, "ablations.jsonl", ("training",)), TRAINING)
+    robustness = _read(folder, "robustness.json", ("robustness",))[-1]
+
+    trained = [row for row in trainings if row["kind"] == "training"]
+    timed = [row for row in trained if "minutes" in row]
+    _check_alike("trainings.jsonl", trainings, ("validation",))
+    _check_alike("trainings.jsonl", trained, ("data", "pairs"))
+    _check_alike("trainings.jsonl", timed, MACHINE)
+    _check_alike("speed.jsonl", speed, ("command", *MACHINE))
+    _check_alike("ablations.jsonl", ablations,
+                 ("validation", "data", "pairs", "epochs", "minutes", "clean_targets"))
+    for name, rows in (("trainings.jsonl", trained), ("ablations.jsonl", ablations)):
+        for group in grouped(rows, ("name",)):
+            _check_alike(name, group, ("recipe",))
+    return Results(trainings, speed, ablations, robustness)
+
+
+def _read(folder: Path, name: str, kinds: Sequence[str]) -> list[Row]:
+    """The rows of a file, all of these kinds."""
+    file = folder / name
+    if not file.is_file():
+        raise ValueError(f"no {file}; {_remedy(name)}")
+    rows = read_results(file)
+    if not rows:
+        raise ValueError(f"{file} is empty; {_remedy(name)}")
+    for number, row in enumerate(rows, 1):
+        if row.get("kind") not in kinds:
+            raise ValueError(f"{file}: row {number} is of kind {row.get('kind')!r}, expected "
+                             f"{' or '.join(kinds)}; {_remedy(name)}")
+        missing = [key for key in REQUIRED[row["kind"]] if key not in row]
+        if missing:
+            raise ValueError(f"{file}: row {number} has no {', '.join(missing)}; {_remedy(name)}")
+    return rows
+
+
+def _remedy(name: str) -> str:
+    """How to make a file."""
+    commands = " and ".join(f"`{command}`" for command in COMMANDS[name])
+    return f"make it by {commands}, each with --results {name}"
+
+
+def _check_alike(name: str, rows: Iterable[Row], keys: Iterable[str]) -> None:
+    """ValueError if rows that are compared differ in one of the keys."""
+    for key in keys:
+        groups = grouped(rows, (key,))
+        if len(groups) > 1:
+            one, other = groups[0][0], groups[1][0]
+            raise ValueError(f"{name} compares {_label(one)} and {_label(other)}, but their {key} "
+                             f"differs: {one.get(key)} and {other.get(key)}; {_remedy(name)}")
+
+
+def _label(row: Row) -> str:
+    return " ".join(text for text in (title(row), budget(row)) if text)
+
+
+def pick(results: Results, name: str, **wanted: float | bool) -> list[Row]:
+    """Trainings of a recipe, one row per seed, in the order of the seeds.
+
+    Args:
+        results: What was measured.
+        name: Of the recipe.
+        wanted: What the rows say, such as epochs=10; on noisy targets unless it says otherwise.
+
+    Returns:
+        At least one row.
+
+    Raises:
+        ValueError: There is none.
+    """
+    rows = find(results, name, **wanted)
+    if not rows:
+        asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
+        remedy = _remedy("trainings.jsonl")
+        raise ValueError(f"trainings.jsonl has no training of {name}, {asked}; {remedy}")
+    return rows
+
+
+def find(results: Results, name: str, **wanted: float | bool) -> list[Row]:
+    """`pick` that may return no row."""
+    wanted = {"clean_targets": False} | wanted
+    rows = [row for row in results.trainings if row["kind"] == "training" and row["name"] == name]
+    rows = [row for row in rows if wanted.items() <= row.items()]
+    return sorted(rows, key=lambda row: row["seed"])
+
+
+def target_pairs(results: Results) -> list[tuple[Row, Row]]:
+    """Trainings that differ in nothing but their targets.
+
+    Args:
+        results: What was measured.
+
+    Returns:
+        (on noisy targets, on clean targets), at least one pair, in the order of the file.
+
+    Raises:
+        ValueError: There is no pair, or one of its trainings ended early.
+    """
+    trained = [row for row in results.trainings if row["kind"] == "training"]
+    alike = ("name", "recipe", "epochs", "minutes", "seed", "data", "pairs", "validation")
+    pairs = []
+    for group in grouped(trained, alike):
+        by_target = {row["clean_targets"]: row for row in group}
+        if len(by_target) == 2:
+            pairs.append((by_target[False], by_target[True]))
+    if not pairs:
+        raise ValueError("trainings.jsonl has no two trainings that differ in clean_targets only; "
+                         + _remedy("trainings.jsonl"))
+    for noisy, clean in pairs:
+        if "epochs" in noisy and noisy["pairs_seen"] != clean["pairs_seen"]:
+            raise ValueError(f"trainings.jsonl has trainings of {_label(noisy)} on noisy and on "
+                             f"clean targets that saw {noisy['pairs_seen']:,} and "
+                             f"{clean['pairs_seen']:,} pairs: one of them ended early; "
+                             + _remedy("trainings.jsonl"))
+    return pairs

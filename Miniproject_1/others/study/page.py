@@ -1,0 +1,278 @@
+"""Write the page of results: `python -m Miniproject_1.others.study.page`.
+
+All of it comes from the results files of report/results; with --check the page is only compared.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..command_line import Parser, program
+from ..files import check_writable, replacing
+from . import robustness
+from .compare import speed_table
+from .measurements import MACHINE, Results, read, target_pairs
+from .recipes import OURS
+from .rows import Row, budget, decibels, grouped, markdown, mean, seeds, title
+
+PROGRAM = "python -m Miniproject_1.others.study.page"
+RESULTS = Path("report/results")
+PAGE = Path("report/RESULTS.md")
+SOURCES = {"photos": "from photos", "scenes": "from generated scenes", "given": "given as files"}
+HEAD = f"""# Results
+
+`{PROGRAM}` makes this page of the files in [results](results).
+PSNR is in dB: *per image* is the mean over images, the course's score; *pooled* is that of their
+mean error, which is lower. Several seeds give mean ± standard deviation. In the commands DATA is a
+folder made by `python -m Miniproject_1 data --clean`, VALIDATION a file of (noisy, clean) images
+and PHOTOS a folder of photos; each writes its rows with `--results FILE`."""
+
+
+def page(results: Results) -> str:
+    """The page.
+
+    Args:
+        results: What was measured.
+
+    Returns:
+        Markdown.
+
+    Raises:
+        ValueError: A section has no rows.
+    """
+    parts = (accuracy, speed, targets, ablations, other_noise)
+    return "\n\n".join([HEAD, *(part(results) for part in parts)]) + "\n"
+
+
+# ---- sections ----------------------------------------------------------------------------------
+
+
+def accuracy(results: Results) -> str:
+    """The PSNR of all trainings on noisy targets and of weights, from low to high."""
+    rows = [row for row in results.trainings if not row.get("clean_targets")]
+    groups = grouped(rows, ("kind", "name", "epochs", "minutes"))
+    groups.sort(key=lambda group: mean(group, "psnr"))
+    first = rows[0]
+    noisy = [f"{first['noisy_psnr']:.2f}", f"{first['noisy_psnr_pooled']:.2f}"]
+    lines = [["noisy images", *noisy, "", "", "", ""]]
+    for group in groups:
+        name = ", ".join(text for text in (title(group[0]), budget(group[0])) if text)
+        minutes = ""
+        if group[0]["kind"] == "training":
+            minutes = f"{mean(group, 'seconds') / 60:.1f}"
+        lines.append([name, decibels(group), decibels(group, "psnr_pooled"),
+                      decibels(group, "psnr_without_self_ensemble"),
+                      f"{group[0]['parameters']:,}", minutes, seeds(group)])
+    heads = ["", "per image", "pooled", "without self-ensemble", "parameters", "minutes", "seeds"]
+    return section(
+        "Accuracy", "PSNR of the denoised validation images. The published network of "
+        "[published.py](../Miniproject_1/others/study/published.py) has no self-ensemble.",
+        markdown(heads, lines), rows, "trainings.jsonl")
+
+
+def speed(results: Results) -> str:
+    """Pairs and images per second."""
+    rows = results.speed
+    precisions = ", ".join(f"{row['name']} in {row['precision']}" for row in rows)
+    turns = f"{rows[0]['turns']} turns of {rows[0]['turn_seconds']:g} s"
+    return section(
+        "Speed", f"Medians over {turns}; {precisions}. The share is of the FLOP/s of a product of "
+        "two large matrices in the same precision.", speed_table(rows), rows, "speed.jsonl")
+
+
+def targets(results: Results) -> str:
+    """Trainings on noisy and on clean targets, seed by seed."""
+    pairs = target_pairs(results)
+    lines = []
+    for noisy, clean in pairs:
+        name = f"{title(noisy)}, {budget(noisy)}, seed {noisy['seed']}"
+        lines.append([name, decibels([noisy], digits=3), decibels([clean], digits=3),
+                      f"{clean['psnr'] - noisy['psnr']:.3f}"])
+    if len(pairs) > 1:
+        gaps = [clean["psnr"] - noisy["psnr"] for noisy, clean in pairs]
+        spread = f"{statistics.mean(gaps):.3f} ± {statistics.stdev(gaps):.3f}"
+        lines.append(["mean", *(f"{statistics.mean(row['psnr'] for row in column):.3f}"
+                                for column in zip(*pairs, strict=True)), spread])
+    heads = ["", "noisy targets", "clean targets", "difference"]
+    return section(
+        "Cost of noisy targets", "PSNR per image of trainings that differ in their targets only.",
+        markdown(heads, lines), [row for pair in pairs for row in pair], "trainings.jsonl")
+
+
+def ablations(results: Results) -> str:
+    """All recipes on few pairs, from high to low PSNR."""
+    rows = results.ablations
+    lines = []
+    for name, change, group, gap in compared(rows):
+        against = "" if name == OURS else f"{gap:+.3f}"
+        parameters = f"{group[0]['parameters']:,}"
+        lines.append([name, change, decibels(group, digits=3), against, parameters])
+    heads = ["recipe", "change", "per image", f"against {OURS}", "parameters"]
+    return section(
+        "Ablations", f"One change of the recipe each, {budget(rows[0])}: a short training, which "
+        "favours what learns quickly.", markdown(heads, lines, texts=2), rows, "ablations.jsonl")
+
+
+def compared(rows: list[Row]) -> list[tuple[str, str, list[Row], float]]:
+    """Ablations as (name, what it changes, a row per seed, dB above ours), best first.
+
+    Args:
+        rows: Of ablations.jsonl.
+
+    Returns:
+        One of each name.
+
+    Raises:
+        ValueError: "ours" is missing, or has other seeds than another recipe.
+    """
+    groups = grouped(rows, ("name",))
+    ours = [group for group in groups if group[0]["name"] == OURS]
+    if not ours:
+        raise ValueError(f"ablations.jsonl has no training of {OURS}, which all are compared with")
+    for group in groups:
+        if seeds(group) != seeds(ours[0]):
+            raise ValueError(f"ablations.jsonl has seeds {seeds(group)} of {group[0]['name']}, but "
+                             f"{seeds(ours[0])} of {OURS}; train both with the same --seeds")
+    recipe, score = ours[0][0]["recipe"], mean(ours[0], "psnr")
+    groups.sort(key=lambda group: -mean(group, "psnr"))
+    return [(group[0]["name"], changes(group[0]["recipe"], recipe), group,
+             mean(group, "psnr") - score) for group in groups]
+
+
+def changes(recipe: dict, ours: dict) -> str:
+    """Such as "optimizer adam, learning_rate 0.002"."""
+    texts = []
+    for field, value in recipe.items():
+        if value != ours.get(field):
+            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            texts.append(f"{field} {shown}")
+    return "; ".join(texts)
+
+
+def other_noise(results: Results) -> str:
+    """Noise and sizes that the network was not trained on."""
+    row = results.robustness
+    table = markdown(robustness.HEADS, map(robustness.cells, row["cases"]))
+    return section(
+        "Other noise and sizes", f"PSNR per image of {row['name']}; *worse* counts the images that "
+        "lost by denoising. Its noise in training is that of the first line.", table, [row],
+        "robustness.json")
+
+
+# ---- what stands below each table --------------------------------------------------------------
+
+
+def section(heading: str, about: str, table: str, rows: list[Row], file: str) -> str:
+    """A section with where its numbers come from.
+
+    Args:
+        heading: Of the section.
+        about: A sentence or two.
+        table: Markdown.
+        rows: That the table is made of.
+        file: That has them.
+
+    Returns:
+        Markdown.
+    """
+    facts = [*data(rows), *machines(rows), f"rows of [{file}](results/{file}), made by"]
+    shown = "\n".join(f"- {fact}" for fact in facts)
+    commands = "\n".join(unique(row["command"] for row in rows))
+    return f"## {heading}\n\n{about}\n\n{table}\n\n{shown}\n\n```sh\n{commands}\n```"
+
+
+def data(rows: list[Row]) -> list[str]:
+    """What was trained on and what was measured on, with the seeds of the trainings."""
+    facts = []
+    for row in _distinct(rows, ("data", "pairs")):
+        facts.append(_training_data(row))
+    for row in _distinct(rows, ("validation",)):
+        images = row["validation"]
+        facts.append(f"measured on {images['images']:,} images, checksum {images['checksum']}")
+    used = unique(str(row["seed"]) for row in rows if row.get("kind") == "training")
+    if used:
+        facts.append(f"seeds of training: {', '.join(used)}")
+    return facts
+
+
+def _distinct(rows: list[Row], keys: tuple[str, ...]) -> list[Row]:
+    """A row for each value of the keys, of those that have them."""
+    with_keys = [row for row in rows if row.get(keys[0]) is not None]
+    return [group[0] for group in grouped(with_keys, keys)]
+
+
+def _training_data(row: Row) -> str:
+    """A sentence about `data`."""
+    told = row["data"]
+    seed = "" if told["seed"] is None else f", seed {told['seed']}"
+    name = f"{seed}, checksum {told['checksum']}"
+    if row["kind"] == "robustness":
+        return f"{told['photos']:,} photos that `data --photos` holds out of training{name}"
+    source = SOURCES.get(told["kind"], told["kind"])
+    some = "" if row["pairs"] == told["pairs"] else f"the first {row['pairs']:,} of "
+    return f"trained on {some}{told['pairs']:,} pairs {source}{name}"
+
+
+def machines(rows: list[Row]) -> list[str]:
+    """Where and when; with the names of what was measured, if it was on several machines."""
+    groups = grouped(rows, MACHINE)
+    facts = []
+    for group in groups:
+        days = sorted({row["date"][:10] for row in group})
+        when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        row = group[0]
+        place = (f"{row['processor']} ({row['device']}, {row['threads']} threads), "
+                 f"PyTorch {row['torch']}, {when}")
+        if len(groups) > 1:
+            names = unique(f"{title(row)} {budget(row)}".strip() for row in group)
+            place = f"{', '.join(names)}: {place}"
+        facts.append(place)
+    return facts
+
+
+def unique(texts: Iterable[str]) -> list[str]:
+    """Each once, in order of their first places."""
+    return list(dict.fromkeys(texts))
+
+
+# ---- the command -------------------------------------------------------------------------------
+
+
+@program
+def main(argv: list[str] | None = None) -> int:
+    """Write or check the page.
+
+    Args:
+        argv: Arguments; None: those of the process.
+
+    Returns:
+        The exit code.
+    """
+    arguments = _parser().parse_args(argv)
+    output, text = arguments.output, page(read(arguments.results))
+    if arguments.check:
+        if not output.is_file() or output.read_text(encoding="utf-8") != text:
+            raise ValueError(f"{output} is not what {arguments.results} gives; write it anew with "
+                             f"`{PROGRAM}`")
+        print(f"{output} is what {arguments.results} gives")
+        return 0
+    check_writable(output)
+    with replacing(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"wrote {output}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog=PROGRAM, description="Write the page of results from the results files.")
+    add = parser.add_argument
+    add("--results", metavar="DIR", type=Path, default=RESULTS, help=f"default: {RESULTS}")
+    add("-o", "--output", metavar="FILE", type=Path, default=PAGE, help=f"default: {PAGE}")
+    add("--check", action="store_true", help="write nothing; exit code 2 if the page is another")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Rows of results: grouped, summed up, and shown as Markdown."""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+
+Row = dict  # of a results file, as compare.py documents it
+
+
+def grouped(rows: Iterable[Row], keys: Sequence[str]) -> list[list[Row]]:
+    """Put rows together that agree in some of what they say.
+
+    Args:
+        rows: Of one or several results files.
+        keys: What they have to agree in; a missing key counts as None.
+
+    Returns:
+        The groups, in order of their first rows.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(repr([row.get(key) for key in keys]), []).append(row)
+    return list(groups.values())
+
+
+def latest(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
+    """Of rows that agree in `keys`, the last one, as what was measured anew replaces the old."""
+    return [group[-1] for group in grouped(rows, keys)]
+
+
+def mean(rows: Sequence[Row], key: str) -> float:
+    """The mean of a quantity; NaN where a row has none."""
+    values = [math.nan if row.get(key) is None else float(row[key]) for row in rows]
+    return statistics.mean(values)
+
+
+def decibels(rows: Sequence[Row], key: str = "psnr", digits: int = 2) -> str:
+    """Such as "25.91", for several seeds "25.91 ± 0.01" (standard deviation), "-" for none."""
+    value = mean(rows, key)
+    if math.isnan(value):
+        return "-"
+    text = f"{value:.{digits}f}"
+    if len(rows) == 1:
+        return text
+    return f"{text} ± {statistics.stdev(row[key] for row in rows):.{digits}f}"
+
+
+def budget(row: Row) -> str:
+    """Such as "10 epochs" or "5 min"; "" for what was not trained here."""
+    if "epochs" in row:
+        return f"{row['epochs']:g} epoch{'' if row['epochs'] == 1 else 's'}"
+    if "minutes" in row:
+        return f"{row['minutes']:g} min"
+    return ""
+
+
+def title(row: Row) -> str:
+    """The name of what was measured, with what stands in no recipe."""
+    return f"{row['name']}, clean targets" if row.get("clean_targets") else row["name"]
+
+
+def seeds(rows: Iterable[Row]) -> str:
+    """Such as "0, 1"."""
+    return ", ".join(str(row["seed"]) for row in rows if row.get("seed") is not None)
+
+
+def markdown(heads: Sequence[str], lines: Iterable[Sequence[str]], texts: int = 1) -> str:
+    """A table whose columns are aligned in the source, too.
+
+    Args:
+        heads: A text per column.
+        lines: As many texts per line.
+        texts: So many columns, the first ones, hold texts; the others hold numbers.
+
+    Returns:
+        The table, without a newline at its end.
+    """
+    cells = [list(heads), *map(list, lines)]
+    widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(heads))]
+    rule = ["-" * width for width in widths[:texts]]
+    rule += ["-" * (width - 1) + ":" for width in widths[texts:]]
+    shown = []
+    for line in [cells[0], rule, *cells[1:]]:
+        padded = []
+        for column, (cell, width) in enumerate(zip(line, widths, strict=True)):
+            padded.append(cell.ljust(width) if column < texts else cell.rjust(width))
+        shown.append(f"| {' | '.join(padded)} |")
+    return "\n".join(shown)

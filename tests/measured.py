@@ -1,0 +1,93 @@
+"""Small results files, such as the commands of the study write, for page and figures."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from Miniproject_1.model import Recipe
+
+PLACE = {"date": "2026-01-02T03:04:05+00:00", "device": "cpu", "processor": "A_B 100%",
+         "threads": 2, "torch": "2.0", "command": "python -m compare -d DATA"}
+DATA = {"kind": "photos", "pairs": 50_000, "seed": 7, "checksum": "aaaabbbbcccc"}
+VALIDATION = {"images": 1_000, "checksum": "ddddeeeeffff"}
+NOISY = {"noisy_psnr": 20.5, "noisy_psnr_pooled": 19.5}
+
+
+def recipe(**changes) -> dict:
+    return asdict(replace(Recipe(), **changes))
+
+
+def history(*scores: float, minutes: float = 1.0) -> list[dict]:
+    """A row for each PSNR, `minutes` apart, from epoch 0."""
+    return [{"epoch": epoch, "loss": None, "psnr": score, "seconds": 60 * minutes * epoch,
+             "pairs": 100 if epoch else 0, "pairs_per_second": 10.0}
+            for epoch, score in enumerate(scores)]
+
+
+def training(name: str, psnr: float, **fields) -> dict:
+    """A row of `compare`."""
+    row = {"kind": "training", "name": name, "recipe": recipe(), "seed": 0, "clean_targets": False,
+           "pairs": 50_000, "pairs_seen": 500_000, "parameters": 239_296, "seconds": 1200.0,
+           "psnr": psnr, "psnr_pooled": psnr - 1, "psnr_without_self_ensemble": psnr - 0.06,
+           "data": DATA, "validation": VALIDATION, "history": history(20.5, psnr - 0.5, psnr)}
+    return row | NOISY | PLACE | fields
+
+
+def published(psnr: float, **fields) -> dict:
+    """A row of `compare` of the published network, which has no recipe and no self-ensemble."""
+    own = {"recipe": None, "psnr_without_self_ensemble": None, "parameters": 1_354_435}
+    return training("published", psnr, **own, **fields)
+
+
+def speed(name: str, rate: float, flops: float, passes: int, **fields) -> dict:
+    """A row of `compare --throughput`."""
+    row = {"kind": "throughput", "name": name, "recipe": recipe(), "parameters": 239_296,
+           "passes": passes, "flops_per_pair": flops, "precision": "bfloat16",
+           "pairs_per_second": rate, "share": 0.5, "ratio": rate / 400, "turns": 5,
+           "turn_seconds": 8.0, "images_per_second": 900.0,
+           "images_per_second_self_ensemble": 110.0, "pairs": 50_000, "data": DATA,
+           "validation": VALIDATION}
+    return row | PLACE | fields
+
+
+def measured() -> dict[str, list[dict]]:
+    """The rows of each file, as many as page and figures need."""
+    weights = training("bestmodel.pth", 26.05)
+    for key in ("seed", "clean_targets", "pairs", "pairs_seen", "seconds", "data", "history"):
+        del weights[key]
+    few = {"pairs": 20_000, "pairs_seen": 20_000, "epochs": 1}
+    case = {"case": "32 x 32, 1 sample", "images": 222, "noisy": 21.53, "denoised": 26.74,
+            "smallest_gain": -0.31, "worse": 5, "checksum": "1234"}
+    photos = {"kind": "photos", "photos": 222, "seed": 0, "checksum": "1234"}
+    return {
+        "trainings.jsonl": [
+            published(25.19, minutes=10, pairs_seen=60_000,
+                      history=history(20.5, 25.14, 25.19, minutes=5)),
+            training("ours", 25.68, minutes=1, pairs_seen=25_000, seconds=60.0),
+            training("ours", 25.92, epochs=10),
+            training("ours", 25.946, epochs=10, clean_targets=True),
+            weights | {"kind": "weights", "recipe": recipe(blocks=3), "parameters": 349_888},
+        ],
+        "speed.jsonl": [
+            speed("ours", 400.0, 1.2e9, 2),
+            speed("published", 80.0, 2.7e9, 1, parameters=1_354_435, recipe=None,
+                  images_per_second_self_ensemble=None, precision="float32"),
+        ],
+        "ablations.jsonl": [
+            training("ours", 25.0, **few),
+            training("MSE loss", 24.9, recipe=recipe(loss="mse"), **few),
+            training("three levels", 25.1, recipe=recipe(widths=(32, 64, 128)), **few),
+        ],
+        "robustness.json": [
+            {"kind": "robustness", "name": "bestmodel.pth", "data": photos, "cases": [case]}
+            | PLACE,
+        ],
+    }
+
+
+def write(folder: Path, files: dict[str, list[dict]]) -> Path:
+    """Write the files of `measured` to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in files.items():
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder

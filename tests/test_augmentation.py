@@ -1,0 +1,81 @@
+"""Turns, directions and tiles: what training makes of the pairs."""
+
+import math
+
+import pytest
+import torch
+from helpers import seeded
+
+from Miniproject_1.model import directions, tiles, turn
+
+
+def pixels(images):
+    """The values of each image and channel, in order of size."""
+    return images.flatten(2).sort().values
+
+
+def test_turn_gives_each_of_the_eight_views_equally_often():
+    count = 8_000
+    a = torch.arange(4.0).view(1, 1, 2, 2).expand(count, 1, 2, 2)
+    turned, = turn((a,), seeded())
+    views, numbers = turned.flatten(1).unique(dim=0, return_counts=True)
+    assert len(views) == 8
+    deviation = math.sqrt(count * 1 / 8 * 7 / 8)  # binomial
+    assert (numbers - count / 8).abs().max() < 4.5 * deviation  # 8 x P(|z| > 4.5) = 5e-5
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3])
+def test_turn_moves_all_copies_of_a_scene_alike(copies):
+    scenes = torch.randint(80, (64, 3, 8, 8), dtype=torch.uint8, generator=seeded())
+    turned = turn(tuple(scenes + 80 * i for i in range(copies)), seeded())
+    assert len(turned) == copies and turned[0].dtype == torch.uint8
+    assert not torch.equal(turned[0], scenes) and torch.equal(pixels(turned[0]), pixels(scenes))
+    for i, images in enumerate(turned):
+        assert torch.equal(images, turned[0] + 80 * i)
+
+
+def test_turn_keeps_the_shape_of_images_that_are_not_square():
+    a = torch.arange(6.0).view(1, 1, 2, 3).expand(200, 1, 2, 3)
+    turned, negative = turn((a, -a), seeded())
+    assert turned.shape == a.shape and torch.equal(negative, -turned)
+    assert len(turned.flatten(1).unique(dim=0)) == 4  # each is missing with 200 x log(3/4) = -58
+
+
+A, B, CLEAN = torch.rand(3, 20, 3, 4, 4, generator=seeded())
+
+
+@pytest.mark.parametrize("clean, target_a, target_b", [(None, B, A), (CLEAN, CLEAN, CLEAN)])
+def test_both_directions(clean, target_a, target_b):
+    source, target = directions(A, B, clean, "both", seeded())
+    assert torch.equal(source, torch.cat((A, B)))
+    assert torch.equal(target, torch.cat((target_a, target_b)))
+
+
+@pytest.mark.parametrize("clean, expected", [(None, B), (CLEAN, CLEAN)])
+def test_one_direction(clean, expected):
+    source, target = directions(A, B, clean, "none", seeded())
+    assert torch.equal(source, A) and torch.equal(target, expected)
+
+
+def test_a_random_direction_has_probability_one_half():
+    count = 4_000
+    a = torch.rand(count, 1, 2, 2, generator=seeded())
+    source, target = directions(a, -a, None, "random", seeded())
+    assert torch.equal(target, -source)
+    forward = (source == a).all(dim=(1, 2, 3)).sum()
+    assert abs(forward - count / 2) < 4.5 * math.sqrt(count / 4)  # binomial; P = 7e-6
+
+
+def test_a_random_direction_keeps_clean_targets():
+    source, target = directions(A, B, CLEAN, "random", seeded())
+    assert torch.equal(target, CLEAN)
+    assert {image.sum().item() for image in source} & {image.sum().item() for image in B}
+
+
+@pytest.mark.parametrize("height, width, count", [(64, 64, 1), (30, 20, 1), (65, 64, 2),
+                                                  (200, 130, 12), (20, 130, 3)])
+def test_tiles_cover_the_image(height, width, count):
+    image = torch.arange(height * width).view(1, 1, height, width)
+    cut = tiles(image, 64)
+    assert cut.shape == (count, 1, min(height, 64), min(width, 64))
+    assert torch.equal(cut.unique(), image.flatten())

@@ -1,0 +1,121 @@
+"""Model.predict: shapes, ranges, squares, self-ensemble and memory."""
+
+import os
+import re
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from helpers import BAD_IMAGES, GREY, ROOT, quick_model, randomise, seeded
+
+from Miniproject_1.model import CORE, Model, to_unit
+
+
+def random_model(**changes) -> Model:
+    """Its network is far from the identity, and computes in float32 on every machine."""
+    model = quick_model(precision="float32", **changes)
+    randomise(model.net)
+    return model
+
+
+def random_images(*shape):
+    return torch.randint(256, shape, dtype=torch.uint8, generator=seeded())
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 3, 5, 3), (70, 3, 32, 32), (1, 3, 470, 33)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float16, torch.float64])
+def test_it_keeps_shape_and_range_and_its_input(shape, dtype):
+    noisy = random_images(*shape).to(dtype)
+    before = noisy.clone()
+    denoised = random_model().predict(noisy, self_ensemble=False)
+    assert denoised.shape == noisy.shape and denoised.dtype == torch.float32
+    assert denoised.min() >= 0 and denoised.max() <= 255 and denoised.isfinite().all()
+    assert not denoised.requires_grad
+    assert torch.equal(noisy, before)
+
+
+def test_values_are_0_to_255():
+    """A new network is the identity, to roundings of 1e-7 of 255."""
+    noisy = random_images(1, 3, 6, 7)
+    denoised = quick_model(precision="float32").predict(noisy)
+    torch.testing.assert_close(denoised, noisy.float(), rtol=0, atol=1e-4)
+
+
+def test_it_clamps_what_leaves_the_range():
+    denoised = random_model().predict(random_images(4, 3, 16, 16), self_ensemble=False)
+    assert denoised.min() == 0 and denoised.max() == 255
+
+
+def test_the_dtype_of_the_images_does_not_matter():
+    noisy, model = random_images(2, 3, 9, 9), random_model()
+    assert torch.equal(model.predict(noisy), model.predict(noisy.double()))
+
+
+def test_a_batch_gives_the_same_as_its_images():
+    """70 images of 32 x 32 are more than one pass takes."""
+    noisy, model = random_images(70, 3, 32, 32), random_model()
+    together = model.predict(noisy, self_ensemble=False)
+    alone = torch.cat([model.predict(image[None], self_ensemble=False) for image in noisy])
+    # The sums may be in another order: some roundings of 6e-8 in values of about 255.
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("height, width", [(37, 2 * CORE + 101), (CORE + 61, 30)])
+def test_squares_equal_the_whole(height, width):
+    noisy, model = random_images(1, 3, height, width), random_model(widths=(4, 6, 8))
+    with torch.no_grad():
+        whole = (255 * model.net(to_unit(noisy))).clamp(0, 255)
+    denoised = model.predict(noisy, self_ensemble=False)
+    torch.testing.assert_close(denoised, whole, rtol=0, atol=1e-3)  # roundings, as above
+
+
+@pytest.mark.parametrize("turn", [
+    lambda x: x.flip(-1), lambda x: x.rot90(1, (-2, -1)), lambda x: x.transpose(-1, -2),
+], ids=["flip", "rotation", "transposition"])
+def test_self_ensemble_commutes_with(turn):
+    noisy, model = random_images(1, 3, 16, 12), random_model()
+    turned, plain = model.predict(turn(noisy)), model.predict(noisy)
+    torch.testing.assert_close(turned, turn(plain), rtol=0, atol=1e-3)  # roundings, as above
+    assert not torch.allclose(plain, model.predict(noisy, self_ensemble=False), atol=1)
+
+
+def test_its_memory_is_bounded():
+    """2048 x 2048 pixels add less than 320 MiB: the result and two copies of it are 48 MiB each.
+
+    Of a process of its own, by its peak. At once, the sixteen channels would be 256 MiB in each of
+    several layers, or half as much in bfloat16.
+    """
+    code = """
+import resource, torch
+from Miniproject_1.model import Model, Recipe
+model = Model(Recipe(widths=(16,), blocks=1, precision="float32"))
+noisy = torch.zeros(1, 3, 2048, 2048, dtype=torch.uint8)
+model.predict(noisy[..., :64, :64])
+with open("/proc/self/statm") as statm:
+    before = int(statm.read().split()[1]) * resource.getpagesize()
+model.predict(noisy, self_ensemble=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                         cwd=ROOT, env=environment, timeout=60)
+    assert 4 * 3 * 2048**2 <= int(run.stdout) < 320 * 2**20  # at least the result
+
+
+@pytest.mark.parametrize("images, error, named", BAD_IMAGES.values(), ids=BAD_IMAGES)
+def test_bad_images_are_named(images, error, named):
+    with pytest.raises(error, match=re.escape(named)) as caught:
+        quick_model().predict(images)
+    assert "noisy" in str(caught.value)
+
+
+def test_images_scaled_to_one_get_a_hint():
+    with pytest.warns(UserWarning, match="255") as caught:
+        quick_model().predict(GREY / 255)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick_model().predict(torch.zeros(1, 3, 4, 4))  # black is black on either scale
+        quick_model().predict(torch.ones(1, 3, 4, 4, dtype=torch.uint8))

@@ -1,0 +1,272 @@
+"""The comparison: trainings, speed and weights as rows of results."""
+
+import json
+import signal
+import threading
+import time
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from helpers import QUICK, noisy_pairs, quick_model
+
+from Miniproject_1.model import psnr
+from Miniproject_1.others.datasets import build
+from Miniproject_1.others.files import load_tensors, save_tensors
+from Miniproject_1.others.results import checksum
+from Miniproject_1.others.study.compare import Budget, main, pooled_psnr, summary, train, weigh
+from Miniproject_1.others.study.data import TrainingData, ValidationData, load_training
+from Miniproject_1.others.study.speed import throughput
+
+COUNT = 24  # pairs
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What `data --clean` makes of scenes."""
+    folder = tmp_path_factory.mktemp("data")
+    build(folder, pairs=COUNT, validation=4, clean=True, progress=False)
+    return folder
+
+
+@pytest.fixture
+def images():
+    """(training data without clean targets, validation data)."""
+    a, b, clean = noisy_pairs(COUNT)
+    return TrainingData(a, b, None, {"kind": "given"}), ValidationData(a[:4], clean[:4], {})
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def rows_of(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def assert_refused(capsys, *arguments, words):
+    """Exit code 2 and one line on stderr with these words."""
+    try:
+        code = run(*arguments)
+    except SystemExit as exit:
+        code = exit.code
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 2 and len(lines) == 1 and lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+# ---- trainings ---------------------------------------------------------------------------------
+
+
+def test_a_row_says_what_was_trained_and_how_well_it_denoises(images):
+    training, validation = images
+    row = train("quick", QUICK, Budget(epochs=2), 3, training, validation, progress=False)
+    assert (row["kind"], row["name"], row["recipe"]) == ("training", "quick", asdict(QUICK))
+    assert (row["seed"], row["epochs"], row["clean_targets"]) == (3, 2, False)
+    assert (row["pairs"], row["pairs_seen"], len(row["history"])) == (COUNT, 2 * COUNT, 3)
+    assert row["parameters"] == sum(w.numel() for w in quick_model().net.parameters())
+    assert row["psnr_without_self_ensemble"] == pytest.approx(row["history"][-1]["psnr"])
+    assert row["noisy_psnr"] == psnr(validation.noisy, validation.clean)
+    assert row["psnr"] > row["noisy_psnr"]
+
+
+def test_a_seed_gives_the_same_training(images):
+    scores = [train("quick", QUICK, Budget(epochs=1), seed, *images, progress=False)["psnr"]
+              for seed in (1, 1, 2)]
+    assert scores[0] == scores[1] != scores[2]
+
+
+def test_minutes_end_a_training(images):
+    row = train("quick", QUICK, Budget(minutes=0.02), 0, *images, progress=False)
+    assert row["minutes"] == 0.02 and "epochs" not in row
+    assert 0 < row["seconds"] < 60
+
+
+def test_the_published_network_is_trained_alike(images):
+    row = train("published", None, Budget(epochs=1), 0, *images, progress=False)
+    assert row["recipe"] is None and row["psnr_without_self_ensemble"] is None
+    assert row["pairs_seen"] == COUNT and row["parameters"] == 1_354_435
+
+
+def test_clean_targets_take_the_place_of_noisy_ones(images):
+    """The loss of a network that has yet to learn is far higher on black targets."""
+    training, validation = images
+    black = replace(training, clean=torch.zeros_like(training.a))
+    noisy_row = train("quick", QUICK, Budget(epochs=1), 0, *images, progress=False)
+    black_row = train("quick", QUICK, Budget(epochs=1), 0, black, validation, progress=False)
+    assert black_row["clean_targets"] and not noisy_row["clean_targets"]
+    assert black_row["history"][1]["loss"] > noisy_row["history"][1]["loss"] + 1  # nat
+
+
+def test_the_published_network_refuses_clean_targets(images):
+    training, validation = images
+    with pytest.raises(ValueError, match="published"):
+        train("published", None, Budget(epochs=1), 0, replace(training, clean=training.a),
+              validation, progress=False)
+
+
+def test_pooled_psnr_is_of_the_mean_error():
+    clean = torch.zeros(2, 1, 4, 4)
+    noisy = torch.cat((torch.full((1, 1, 4, 4), 25.5), torch.zeros(1, 1, 4, 4)))
+    assert pooled_psnr(noisy, clean) == pytest.approx(23.0103)  # mse 0.01 and 0: 0.005
+    assert pooled_psnr(clean, clean) == float("inf")
+
+
+# ---- weights and speed -------------------------------------------------------------------------
+
+
+def test_weights_are_measured_with_their_recipe(images, tmp_path):
+    model, (_, validation) = quick_model(widths=(4,)), images
+    model.save(tmp_path / "some.pth")
+    row = weigh(tmp_path / "some.pth", validation)
+    assert (row["kind"], row["name"]) == ("weights", "some.pth")
+    assert row["recipe"]["widths"] == (4,)
+    assert row["psnr"] == pytest.approx(psnr(model.predict(validation.noisy), validation.clean))
+
+
+def test_speed_is_measured_of_each(images):
+    recipes = {"quick": QUICK, "one direction": replace(QUICK, swap="none"), "published": None}
+    rows = throughput(recipes, *images, turns=1, turn_seconds=0.2, product_side=64)
+    quick, one, published = rows
+    assert [row["name"] for row in rows] == list(recipes)
+    assert quick["ratio"] == 1
+    assert one["ratio"] == pytest.approx(one["pairs_per_second"] / quick["pairs_per_second"])
+    assert quick["flops_per_pair"] == 2 * one["flops_per_pair"] > 0
+    assert all(row[key] > 0 for row in rows
+               for key in ("share", "product_flops", "images_per_second"))
+    assert quick["images_per_second_self_ensemble"] > 0
+    assert published["images_per_second_self_ensemble"] is None
+
+
+def test_a_turn_that_is_too_short_is_refused(images):
+    with pytest.warns(UserWarning, match="too short"), pytest.raises(ValueError, match="time"):
+        throughput({"quick": QUICK}, *images, turns=1, turn_seconds=1e-9, product_side=8)
+
+
+def test_the_summary_has_a_line_for_each_recipe_with_the_mean_over_seeds(images):
+    rows = [train(name, QUICK, Budget(epochs=1), seed, *images, progress=False)
+            for name in ("first", "second") for seed in (0, 1)]
+    lines = summary(rows).splitlines()
+    first = next(line for line in lines if "first" in line)
+    assert f"{(rows[0]['psnr'] + rows[1]['psnr']) / 2:.3f} ±" in first and "0, 1" in first
+    assert sum("second" in line for line in lines) == 1
+
+
+# ---- data --------------------------------------------------------------------------------------
+
+
+def test_data_are_named_by_what_they_are_made_of(folder):
+    loaded = load_training(folder)
+    named = {"kind": "scenes", "pairs": COUNT, "seed": 0}
+    assert loaded.about == named | {"checksum": checksum(*load_tensors(folder / "train_data.pkl"))}
+
+
+def test_data_without_about_are_given(folder, tmp_path):
+    pairs = load_tensors(folder / "train_data.pkl")
+    save_tensors(pairs, tmp_path / "train_data.pkl")
+    about = load_training(tmp_path).about
+    assert about == {"kind": "given", "pairs": COUNT, "seed": None, "checksum": checksum(*pairs)}
+
+
+def test_data_that_are_not_those_of_about_are_refused(folder, tmp_path):
+    (tmp_path / "about.json").write_text((folder / "about.json").read_text())
+    a, b = load_tensors(folder / "train_data.pkl")
+    save_tensors((b, a), tmp_path / "train_data.pkl")
+    with pytest.raises(ValueError, match="about.json"):
+        load_training(tmp_path)
+
+
+def test_the_first_pairs_have_their_clean_images(folder):
+    some = load_training(folder, 5, clean=True)
+    both_noisy, both_clean = load_tensors(folder / "clean_data.pkl")
+    assert torch.equal(some.a, both_noisy[:5]) and torch.equal(some.clean, both_clean[:5])
+
+
+@pytest.mark.parametrize("change", ["missing", "other noisy images", "two clean images a pair"])
+def test_clean_images_that_do_not_fit_are_refused(folder, tmp_path, change):
+    pairs = load_tensors(folder / "train_data.pkl")
+    noisy, clean = load_tensors(folder / "clean_data.pkl")
+    save_tensors(pairs, tmp_path / "train_data.pkl")
+    if change == "other noisy images":
+        save_tensors((noisy.flip(0), clean), tmp_path / "clean_data.pkl")
+    if change == "two clean images a pair":
+        save_tensors((noisy, noisy), tmp_path / "clean_data.pkl")
+    with pytest.raises(ValueError, match="clean_data.pkl.*data --clean"):
+        load_training(tmp_path, clean=True)
+
+
+def test_more_pairs_than_there_are_are_refused(folder):
+    with pytest.raises(ValueError, match="24 pairs, expected at least 25"):
+        load_training(folder, 25)
+
+
+# ---- the command -------------------------------------------------------------------------------
+
+
+def test_the_command_appends_rows_without_paths(folder, tmp_path, capsys):
+    results = tmp_path / "results.jsonl"
+    arguments = ["narrow", "no EMA", "-d", folder, "--epochs", 1, "--pairs", 8]
+    assert run(*arguments, "--seeds", 1, 2, "--clean-targets", "--results", results) == 0
+    rows = rows_of(results)
+    assert [(row["name"], row["seed"]) for row in rows] == [
+        ("narrow", 1), ("no EMA", 1), ("narrow", 2), ("no EMA", 2)]
+    for row in rows:
+        assert row["clean_targets"] and row["pairs"] == row["pairs_seen"] == 8
+        assert row["data"]["kind"] == "scenes" and row["validation"]["images"] == 4
+        assert str(folder) not in json.dumps(row) and "torch" in row
+    options = "--pairs 8 --epochs 1 --seeds 1 2 --clean-targets"
+    assert rows[0]["command"].endswith(f"narrow 'no EMA' -d DATA --validation VALIDATION {options}")
+    assert "no EMA, clean targets" in capsys.readouterr().out
+
+
+def test_the_command_measures_weights(folder, tmp_path):
+    quick_model().save(tmp_path / "some.pth")
+    results = tmp_path / "results.jsonl"
+    validation = folder / "val_data.pkl"
+    assert run("--weights", tmp_path / "some.pth", "--validation", validation,
+               "--results", results) == 0
+    (row,) = rows_of(results)
+    assert row["name"] == "some.pth" and row["command"].endswith(
+        "--weights some.pth --validation VALIDATION")
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["nothing"], ["nothing", "ours"]),
+    (["--minutes", "0"], ["--minutes", "0"]),
+    (["--epochs", "1.5"], ["--epochs", "1.5"]),
+    (["--epochs", "1", "--throughput"], ["--throughput", "--epochs"]),
+    (["ours", "published", "--clean-targets"], ["--clean-targets", "published"]),
+    (["ours", "--clean-targets", "--throughput"], ["--clean-targets"]),
+    (["ours", "--weights", "bestmodel.pth"], ["--weights", "ours"]),
+    (["ours", "--pairs", "99"], ["99"]),
+    (["--weights", "none.pth"], ["none.pth"]),
+])
+def test_bad_arguments(folder, capsys, arguments, words):
+    assert_refused(capsys, "-d", folder, *arguments, words=words)
+
+
+def test_ctrl_c_keeps_the_trainings_that_were_finished(folder, tmp_path, capsys):
+    results = tmp_path / "results.jsonl"
+    ended = threading.Event()
+
+    def press_ctrl_c():
+        deadline = time.monotonic() + 60  # seconds
+        while not results.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if not ended.wait(0.05):
+            signal.raise_signal(signal.SIGINT)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    presser = threading.Thread(target=press_ctrl_c)
+    presser.start()
+    try:
+        code = run("narrow", "-d", folder, "--epochs", 1, "--pairs", 8, "--seeds", *range(5_000),
+                   "--results", results)
+    finally:
+        ended.set()
+        presser.join(90)
+        signal.signal(signal.SIGINT, handler)
+    assert code == 130 and capsys.readouterr().err.startswith("interrupted")
+    rows = rows_of(results)
+    assert 0 < len(rows) < 5_000 and rows[0]["seed"] == 0

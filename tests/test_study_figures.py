@@ -1,0 +1,119 @@
+"""The figure and the numbers of the report."""
+
+import re
+
+import pytest
+from measured import history, measured, published, training, write
+
+from Miniproject_1.others.study.figures import latex, macros, main, psnr_after, scientific
+from Miniproject_1.others.study.measurements import COMMANDS, read
+
+
+@pytest.fixture
+def files():
+    return measured()
+
+
+def numbers_of(files, folder):
+    """The macros as LaTeX would read them."""
+    text = latex(macros(read(write(folder, files))))
+    return dict(re.findall(r"^\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}$", text, re.MULTILINE))
+
+
+def test_numbers(files, tmp_path):
+    expected = {
+        "Pairs": "50,000", "ValidationImages": "1,000", "Epochs": "10", "TrainingMinutes": "20.0",
+        "NoisyPerImage": "20.50", "NoisyPooled": "19.50",
+        "RetrainedPerImage": "25.92", "RetrainedPooled": "24.92", "EnsembleGain": "0.06",
+        "PretrainedPerImage": "26.05", "PretrainedPooled": "25.05", "PretrainedParameters": "0.35",
+        "OursShort": "25.68", "OursShortEpochs": "0.5", "PublishedLong": "25.19",
+        "PublishedLongEpochs": "1.2", "ShortGain": "0.49",
+        "NoisyTargets": "25.920", "CleanTargets": "25.946", "TargetGap": "0.026",
+        "OursFlops": "200", "PublishedFlops": "900", "FlopsRatio": "4.5", "OursShare": r"50\%",
+        "OursThroughput": "400", "ThroughputRatio": "5.0", "PublishedParameters": "1.35",
+        "FirstDate": "2026-01-02", "LastDate": "2026-01-02",
+        "BenchMachine": r"A\_B 100\%, 2 threads, PyTorch 2.0",
+    }
+    numbers = numbers_of(files, tmp_path)
+    assert numbers | expected == numbers
+
+
+def test_the_recipe_is_that_of_the_training(files, tmp_path):
+    for row in files["trainings.jsonl"]:
+        if row["name"] == "ours":
+            row["recipe"] |= {"widths": [8, 16, 32], "learning_rate": 0.002}
+    numbers = numbers_of(files, tmp_path)
+    assert numbers["Widths"] == "8, 16 and 32"
+    assert numbers["Rate"] == r"\ensuremath{2 \times 10^{-3}}"
+
+
+def test_ablations_are_lines_of_a_table(files, tmp_path):
+    lines = numbers_of(files, tmp_path)["AblationRows"].split(r"\\")
+    assert lines[0] == r"three levels & 25.10 & \ensuremath{+0.10} & 0.24 "
+    assert [line.split("&")[0].strip() for line in lines] == [
+        "three levels", "ours", "MSE loss", ""]
+
+
+def test_equal_times_are_compared_where_ours_was_trained_as_long(files, tmp_path):
+    assert "EqualTimeGain" not in numbers_of(files, tmp_path)
+    files["trainings.jsonl"].append(training("ours", 25.84, minutes=5, pairs_seen=135_000))
+    numbers = numbers_of(files, tmp_path)
+    assert numbers["PublishedEqualTime"] == "25.14" and numbers["EqualTimeGain"] == "0.70"
+
+
+def test_a_time_that_was_not_measured_is_refused():
+    rows = history(20.0, 25.0, minutes=1)
+    assert psnr_after(62.0, rows) == 25.0
+    with pytest.raises(ValueError, match="300"):
+        psnr_after(300.0, rows)
+
+
+@pytest.mark.parametrize("row, words", [
+    (0, ["published", "minutes 10"]),
+    (1, ["ours", "minutes 1"]),
+    (2, ["ours", "epochs 10"]),
+    (3, ["clean_targets"]),
+    (4, ["--weights"]),
+])
+def test_a_missing_measurement_is_named(files, tmp_path, row, words):
+    del files["trainings.jsonl"][row]
+    with pytest.raises(ValueError) as refusal:
+        numbers_of(files, tmp_path)
+    for word in words:
+        assert word in str(refusal.value)
+
+
+def test_both_networks_need_a_speed(files, tmp_path):
+    del files["speed.jsonl"][1]
+    with pytest.raises(ValueError, match="speed.jsonl has no row of published"):
+        numbers_of(files, tmp_path)
+
+
+@pytest.mark.parametrize("more", [[], [training("ours", 25.84, minutes=5)]])
+def test_figure_and_numbers_are_the_same_for_the_same_results(files, tmp_path, more):
+    files["trainings.jsonl"] += more
+    results, output = write(tmp_path / "measured", files), tmp_path / "report"
+    written = []
+    for _ in range(2):
+        assert main(["--results", str(results), "-o", str(output)]) == 0
+        paths = sorted(path for path in output.rglob("*") if path.is_file())
+        written.append([path.read_bytes() for path in paths])
+    assert [path.name for path in paths] == ["training.pdf", "numbers.tex"]
+    assert written[0] == written[1] and written[0][0].startswith(b"%PDF")
+
+
+def test_nothing_is_written_without_results(files, tmp_path, capsys):
+    assert main(["--results", str(tmp_path), "-o", str(tmp_path / "report")]) == 2
+    assert next(iter(COMMANDS)) in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
+def test_several_seeds_are_averaged(files, tmp_path):
+    files["trainings.jsonl"].append(published(25.39, minutes=10, seed=1))
+    assert numbers_of(files, tmp_path)["PublishedLong"] == "25.29"
+
+
+@pytest.mark.parametrize("value, text", [
+    (2e-3, r"2 \times 10^{-3}"), (1e-4, "10^{-4}"), (150, r"1.5 \times 10^{2}")])
+def test_scientific(value, text):
+    assert scientific(value) == rf"\ensuremath{{{text}}}"

@@ -1,0 +1,160 @@
+"""The page of results, which is generated from the results files."""
+
+import copy
+
+import pytest
+from helpers import ROOT
+from measured import PLACE, measured, training, write
+
+from Miniproject_1.others.study.measurements import COMMANDS, read
+from Miniproject_1.others.study.page import changes, main, page
+
+
+@pytest.fixture
+def files():
+    return measured()
+
+
+def page_of(files, folder):
+    return page(read(write(folder, files)))
+
+
+def cells(page, name):
+    """The cells of the first line of a table that begins with a name."""
+    line = next(line for line in page.splitlines() if line.startswith(f"| {name} "))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def assert_refused(files, folder, *words):
+    with pytest.raises(ValueError) as refusal:
+        page_of(files, folder)
+    for word in words:
+        assert word in str(refusal.value)
+
+
+def test_the_committed_page_is_what_the_committed_results_give():
+    report = ROOT / "report"
+    assert main(["--check", "--results", str(report / "results"), "-o",
+                 str(report / "RESULTS.md")]) == 0
+
+
+def test_accuracy_is_sorted_and_has_the_noisy_images_first(files, tmp_path):
+    text = page_of(files, tmp_path)
+    names = ["noisy images", "published, 10 min", "ours, 1 min", "ours, 10 epochs", "bestmodel.pth"]
+    places = [text.index(f"| {name} ") for name in names]
+    assert places == sorted(places)
+    assert cells(text, "noisy images")[1:3] == ["20.50", "19.50"]
+    assert cells(text, "ours, 10 epochs")[1:] == ["25.92", "24.92", "25.86", "239,296", "20.0", "0"]
+    assert cells(text, "published, 10 min")[3] == "-"
+
+
+def test_seeds_give_mean_and_deviation(files, tmp_path):
+    files["trainings.jsonl"].append(training("ours", 25.96, epochs=10, seed=3))
+    line = cells(page_of(files, tmp_path), "ours, 10 epochs")
+    assert line[1] == "25.94 ± 0.03" and line[-1] == "0, 3"
+
+
+def test_what_was_measured_again_replaces_the_old(files, tmp_path):
+    files["trainings.jsonl"].append(training("ours", 25.5, epochs=10))
+    assert cells(page_of(files, tmp_path), "ours, 10 epochs")[1] == "25.50"
+
+
+def test_noisy_targets_cost_the_difference_to_clean_ones(files, tmp_path):
+    line = cells(page_of(files, tmp_path), "ours, 10 epochs, seed 0")
+    assert line[1:] == ["25.920", "25.946", "0.026"]
+
+
+def test_ablations_are_compared_with_ours_of_the_same_file(files, tmp_path):
+    text = page_of(files, tmp_path)
+    assert cells(text, "MSE loss")[1:4] == ["loss mse", "24.900", "-0.100"]
+    assert cells(text, "three levels")[1:4] == ["widths 32, 64, 128", "25.100", "+0.100"]
+    assert text.index("| three levels") < text.index("| MSE loss")
+
+
+def test_changes_of_a_recipe_that_is_ours_are_none():
+    assert changes({"loss": "log", "ema": 0.0}, {"loss": "log", "ema": 0.0}) == ""
+
+
+def test_robustness_has_a_line_for_each_case(files, tmp_path):
+    line = cells(page_of(files, tmp_path), "32 x 32, 1 sample")
+    assert line[1:] == ["222", "21.53", "26.74", "-0.31", "5"]
+
+
+def test_every_section_says_what_where_when_and_how(files, tmp_path):
+    sections = page_of(files, tmp_path).split("\n## ")[1:]
+    assert len(sections) == 5
+    for section in sections:
+        for fact in ("A_B 100%", "2 threads", "PyTorch 2.0", "2026-01-02", PLACE["command"]):
+            assert fact in section
+    for section in sections[:4]:
+        assert "aaaabbbbcccc" in section and "50,000 pairs from photos, seed 7" in section
+    assert "the first 20,000 of 50,000 pairs" in sections[3]
+
+
+def test_machines_are_told_apart(files, tmp_path):
+    files["trainings.jsonl"][-1]["processor"] = "another"
+    assert "- bestmodel.pth: another (cpu" in page_of(files, tmp_path)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_missing_file_is_named_with_the_command_that_makes_it(files, tmp_path, name):
+    del files[name]
+    assert_refused(files, tmp_path, name, COMMANDS[name][0])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_rows_of_another_kind_are_refused(files, tmp_path, name):
+    files[name].append({"kind": "other"})
+    files[name] = files[name][-1:] if name.endswith(".json") else files[name]
+    assert_refused(files, tmp_path, name, "other")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_rows_without_a_field_are_refused(files, tmp_path, name):
+    del files[name][-1]["torch"]
+    assert_refused(files, tmp_path, name, "torch")
+
+
+@pytest.mark.parametrize("name, row, field, value", [
+    ("trainings.jsonl", 1, "processor", "another"),  # a training by time
+    ("trainings.jsonl", 2, "validation", {"images": 1, "checksum": "other"}),
+    ("trainings.jsonl", 2, "data", {"kind": "scenes", "pairs": 9, "seed": 0, "checksum": "other"}),
+    ("trainings.jsonl", 2, "recipe", {"loss": "another"}),
+    ("speed.jsonl", 1, "threads", 64),
+    ("ablations.jsonl", 1, "pairs", 10),
+    ("ablations.jsonl", 1, "epochs", 2),
+])
+def test_rows_that_cannot_be_compared_are_refused(files, tmp_path, name, row, field, value):
+    files[name][row][field] = value
+    assert_refused(files, tmp_path, name, field)
+
+
+def test_ablations_need_the_same_seeds(files, tmp_path):
+    files["ablations.jsonl"][1]["seed"] = 5
+    assert_refused(files, tmp_path, "ablations.jsonl", "MSE loss", "seeds")
+
+
+def test_targets_need_a_pair_of_trainings(files, tmp_path):
+    files["trainings.jsonl"][3]["seed"] = 5
+    assert_refused(files, tmp_path, "trainings.jsonl", "--clean-targets")
+
+
+def test_targets_need_trainings_that_did_not_end_early(files, tmp_path):
+    files["trainings.jsonl"][3]["pairs_seen"] = 400_000
+    assert_refused(files, tmp_path, "400,000", "500,000")
+
+
+def test_the_page_is_written_and_checked(files, tmp_path, capsys):
+    results, output = str(write(tmp_path / "results", files)), tmp_path / "RESULTS.md"
+    arguments = ["--results", results, "-o", str(output)]
+    assert main([*arguments, "--check"]) == 2  # there is none
+    assert main(arguments) == 0
+    assert main([*arguments, "--check"]) == 0
+    assert output.read_text() == page(read(tmp_path / "results"))
+
+    changed = copy.deepcopy(files)
+    changed["trainings.jsonl"][0]["psnr"] += 1
+    write(tmp_path / "results", changed)
+    capsys.readouterr()
+    assert main([*arguments, "--check"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
