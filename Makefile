@@ -22,7 +22,7 @@ run: .venv/.stamp out/data/train_data.pkl
 	@echo '  .venv/bin/python -m Miniproject_1 denoise IMAGE -o denoised --compare'
 
 out/data/train_data.pkl: | .venv/.stamp
-	$(PYTHON) -m Miniproject_1 data -o out/data --pairs 5000 --sample-photos
+	$(PYTHON) -m Miniproject_1 data -o out/data --pairs 3000 --sample-photos
 
 test: .venv/.stamp
 	$(PYTHON) -m ruff check .

@@ -22,7 +22,7 @@ def numbers_of(files, folder):
 
 def test_numbers(files, tmp_path):
     expected = {
-        "Pairs": "50,000", "ValidationImages": "1,000", "Epochs": "10", "TrainingMinutes": "20.0",
+        "Pairs": "50,000", "ValidationImages": "1,000", "Epochs": "10",
         "NoisyPerImage": "20.50", "NoisyPooled": "19.50",
         "RetrainedPerImage": "25.92", "RetrainedPooled": "24.92", "EnsembleGain": "0.06",
         "PretrainedPerImage": "26.05", "PretrainedPooled": "25.05", "PretrainedParameters": "0.35",

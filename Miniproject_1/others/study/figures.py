@@ -146,8 +146,6 @@ def training_macros(results: Results) -> Macros:
         "NoisyPerImage": decibels(first["noisy_psnr"]),
         "NoisyPooled": decibels(first["noisy_psnr_pooled"]),
         "Epochs": f"{LONG_EPOCHS}",
-        "TrainingMinutes": f"{mean(long, 'seconds') / 60:.1f}",
-        "TrainingMachine": machine(first),
         "RetrainedPerImage": decibels(mean(long, "psnr")),
         "RetrainedPooled": decibels(mean(long, "psnr_pooled")),
         "EnsembleGain": decibels(ensemble),

@@ -59,13 +59,14 @@ def accuracy(results: Results) -> str:
     lines = [["noisy images", *noisy, "", "", "", ""]]
     for group in groups:
         name = ", ".join(text for text in (title(group[0]), budget(group[0])) if text)
-        minutes = ""
+        seen = ""
         if group[0]["kind"] == "training":
-            minutes = f"{mean(group, 'seconds') / 60:.1f}"
+            seen = f"{mean(group, 'pairs_seen'):,.0f}"
         lines.append([name, decibels(group), decibels(group, "psnr_pooled"),
                       decibels(group, "psnr_without_self_ensemble"),
-                      f"{group[0]['parameters']:,}", minutes, seeds(group)])
-    heads = ["", "per image", "pooled", "without self-ensemble", "parameters", "minutes", "seeds"]
+                      f"{group[0]['parameters']:,}", seen, seeds(group)])
+    heads = ["", "per image", "pooled", "without self-ensemble", "parameters", "pairs seen",
+             "seeds"]
     return section(
         "Accuracy", "PSNR of the denoised validation images. The published network of "
         "[published.py](../Miniproject_1/others/study/published.py) has no self-ensemble.",
