@@ -72,8 +72,7 @@ def test_a_time_that_was_not_measured_is_refused():
     (0, ["published", "minutes 10"]),
     (1, ["ours", "minutes 1"]),
     (2, ["ours", "epochs 10"]),
-    (3, ["clean_targets"]),
-    (4, ["--weights"]),
+    (3, ["--weights"]),
 ])
 def test_a_missing_measurement_is_named(files, tmp_path, row, words):
     del files["trainings.jsonl"][row]

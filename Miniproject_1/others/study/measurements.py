@@ -21,8 +21,11 @@ COMMANDS = {
         f"{COMPARE} {OURS} {IMAGES} --minutes {SHORT_MINUTES}",
         f"{COMPARE} {OURS} {IMAGES} --minutes {EQUAL_MINUTES}",
         f"{COMPARE} {OURS} {IMAGES} --epochs {LONG_EPOCHS}",
-        f"{COMPARE} {OURS} {IMAGES} --epochs {LONG_EPOCHS} --clean-targets",
         f"{COMPARE} --weights bestmodel.pth --validation VALIDATION",
+    ),
+    "targets.jsonl": (
+        f"{COMPARE} {OURS} {IMAGES} --pairs 20000 --epochs 1",
+        f"{COMPARE} {OURS} {IMAGES} --pairs 20000 --epochs 1 --clean-targets",
     ),
     "speed.jsonl": (f"{COMPARE} {OURS} {PUBLISHED} {IMAGES} --throughput",),
     "ablations.jsonl": (f"{COMPARE} {shlex.join(RECIPES)} {IMAGES} --epochs 1 --pairs 20000",),
@@ -52,12 +55,13 @@ class Results:
     """The rows of each file; of what was measured twice, the last one."""
 
     trainings: list[Row]
+    targets: list[Row]
     speed: list[Row]
     ablations: list[Row]
     robustness: Row
 
     def all(self) -> list[Row]:
-        return [*self.trainings, *self.speed, *self.ablations, self.robustness]
+        return [*self.trainings, *self.targets, *self.speed, *self.ablations, self.robustness]
 
 
 def read(folder: Path) -> Results:
@@ -74,6 +78,7 @@ def read(folder: Path) -> Results:
             command that makes it.
     """
     trainings = latest(_read(folder, "trainings.jsonl", ("training", "weights")), TRAINING)
+    targets = latest(_read(folder, "targets.jsonl", ("training",)), TRAINING)
     speed = latest(_read(folder, "speed.jsonl", ("throughput",)), ("name",))
     ablations = latest(_read(folder, "ablations.jsonl", ("training",)), TRAINING)
     robustness = _read(folder, "robustness.json", ("robustness",))[-1]
@@ -83,13 +88,14 @@ def read(folder: Path) -> Results:
     _check_alike("trainings.jsonl", trainings, ("validation",))
     _check_alike("trainings.jsonl", trained, ("data", "pairs"))
     _check_alike("trainings.jsonl", timed, MACHINE)
+    _check_alike("targets.jsonl", targets, ("data", "validation"))
     _check_alike("speed.jsonl", speed, ("command", *MACHINE))
     _check_alike("ablations.jsonl", ablations,
                  ("validation", "data", "pairs", "epochs", "minutes", "clean_targets"))
     for name, rows in (("trainings.jsonl", trained), ("ablations.jsonl", ablations)):
         for group in grouped(rows, ("name",)):
             _check_alike(name, group, ("recipe",))
-    return Results(trainings, speed, ablations, robustness)
+    return Results(trainings, targets, speed, ablations, robustness)
 
 
 def _read(folder: Path, name: str, kinds: Sequence[str]) -> list[Row]:
@@ -130,13 +136,13 @@ def _label(row: Row) -> str:
     return " ".join(text for text in (title(row), budget(row)) if text)
 
 
-def pick(results: Results, name: str, **wanted: float | bool) -> list[Row]:
+def pick(results: Results, name: str, **wanted: float) -> list[Row]:
     """Trainings of a recipe, one row per seed, in the order of the seeds.
 
     Args:
         results: What was measured.
         name: Of the recipe.
-        wanted: What the rows say, such as epochs=10; on noisy targets unless it says otherwise.
+        wanted: What the rows say, such as epochs=10.
 
     Returns:
         At least one row.
@@ -152,9 +158,8 @@ def pick(results: Results, name: str, **wanted: float | bool) -> list[Row]:
     return rows
 
 
-def find(results: Results, name: str, **wanted: float | bool) -> list[Row]:
+def find(results: Results, name: str, **wanted: float) -> list[Row]:
     """`pick` that may return no row."""
-    wanted = {"clean_targets": False} | wanted
     rows = [row for row in results.trainings if row["kind"] == "training" and row["name"] == name]
     rows = [row for row in rows if wanted.items() <= row.items()]
     return sorted(rows, key=lambda row: row["seed"])
@@ -172,20 +177,19 @@ def target_pairs(results: Results) -> list[tuple[Row, Row]]:
     Raises:
         ValueError: There is no pair, or one of its trainings ended early.
     """
-    trained = [row for row in results.trainings if row["kind"] == "training"]
-    alike = ("name", "recipe", "epochs", "minutes", "seed", "data", "pairs", "validation")
+    alike = ("name", "recipe", "epochs", "minutes", "seed", "pairs")
     pairs = []
-    for group in grouped(trained, alike):
+    for group in grouped(results.targets, alike):
         by_target = {row["clean_targets"]: row for row in group}
         if len(by_target) == 2:
             pairs.append((by_target[False], by_target[True]))
     if not pairs:
-        raise ValueError("trainings.jsonl has no two trainings that differ in clean_targets only; "
-                         + _remedy("trainings.jsonl"))
+        raise ValueError("targets.jsonl has no two trainings that differ in clean_targets only; "
+                         + _remedy("targets.jsonl"))
     for noisy, clean in pairs:
         if "epochs" in noisy and noisy["pairs_seen"] != clean["pairs_seen"]:
-            raise ValueError(f"trainings.jsonl has trainings of {_label(noisy)} on noisy and on "
+            raise ValueError(f"targets.jsonl has trainings of {_label(noisy)} on noisy and on "
                              f"clean targets that saw {noisy['pairs_seen']:,} and "
                              f"{clean['pairs_seen']:,} pairs: one of them ended early; "
-                             + _remedy("trainings.jsonl"))
+                             + _remedy("targets.jsonl"))
     return pairs

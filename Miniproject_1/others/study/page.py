@@ -50,8 +50,8 @@ def page(results: Results) -> str:
 
 
 def accuracy(results: Results) -> str:
-    """The PSNR of all trainings on noisy targets and of weights, from low to high."""
-    rows = [row for row in results.trainings if not row.get("clean_targets")]
+    """The PSNR of all trainings and of weights, from low to high."""
+    rows = results.trainings
     groups = grouped(rows, ("kind", "name", "epochs", "minutes"))
     groups.sort(key=lambda group: mean(group, "psnr"))
     first = rows[0]
@@ -99,7 +99,7 @@ def targets(results: Results) -> str:
     heads = ["", "noisy targets", "clean targets", "difference"]
     return section(
         "Cost of noisy targets", "PSNR per image of trainings that differ in their targets only.",
-        markdown(heads, lines), [row for pair in pairs for row in pair], "trainings.jsonl")
+        markdown(heads, lines), [row for pair in pairs for row in pair], "targets.jsonl")
 
 
 def ablations(results: Results) -> str:
