@@ -10,7 +10,8 @@ class BuildWithWeights(build_py):
     def run(self):
         super().run()
         if not self.editable_mode:  # an editable installation finds the file where it lies
-            self.copy_file("bestmodel.pth", str(Path(self.build_lib, "Miniproject_1", "bestmodel.pth")))
+            target = Path(self.build_lib, "Miniproject_1", "bestmodel.pth")
+            self.copy_file("bestmodel.pth", str(target))
 
 
 setup(cmdclass={"build_py": BuildWithWeights})
