@@ -25,9 +25,10 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,11 @@ class Recipe:
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # Python's own type, for NumPy's or PyTorch's
 
-    def _check_choice(self, name: str, allowed: Iterable[str]) -> None:
-        expected = " or ".join(map(repr, allowed))
-        self._require(name, getattr(self, name) in tuple(allowed), expected)
+    def _check_choice(self, name: str, allowed: Collection[str]) -> None:
+        value = getattr(self, name)
+        valid = isinstance(value, str) and value in allowed
+        self._require(name, valid, " or ".join(map(repr, allowed)))
+        self._set(name, str(value))
 
     def _check_integer(self, name: str, least: int) -> None:
         number = as_integer(getattr(self, name))
@@ -117,7 +120,7 @@ class Recipe:
 
     def _check_number(self, name: str, allowed: Callable[[float], bool], expected: str) -> None:
         value = getattr(self, name)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = isinstance(value, Real) and not isinstance(value, bool)
         self._require(name, number and allowed(value), expected)
         self._set(name, float(value))
 
@@ -129,7 +132,7 @@ PRECISIONS = ("auto", "float32")
 COURSE_LIMIT = {"cuda": 540.0, "cpu": 2520.0}  # seconds: 10 and 45 minutes, less the testing
 CHECK_EVERY = 50  # steps between two looks at the loss: each one makes a GPU wait
 LOSS_RISE = 1.0  # nat: a loss so far (4.3 dB) above its lowest level has diverged
-CORE = 448  # pixels: `predict` works on squares of this side, with context around them
+CORE = 448  # pixels: `predict` works on squares of about this side, with context around them
 CHUNK = 64 * 32 * 32  # pixels in one pass of `predict`, at least one image: fits a CPU's cache
 
 # ----------------------------------------------------------------------------------------- network
@@ -404,7 +407,8 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:  # type: ignore[override]  # without a closure
         for group in self.param_groups:
             weights, momentum = group["params"], group["momentum"]
-            gradient = torch.stack([weight.grad for weight in weights]).flatten(2)  # B x R x C
+            gradients = [self.gradient(weight) for weight in weights]
+            gradient = torch.stack(gradients).flatten(2)  # B x R x C
             state = self.state[weights[0]]  # of the whole group
             if not state:
                 state["mean"] = torch.zeros_like(gradient)
@@ -412,6 +416,11 @@ class Muon(torch.optim.Optimizer):
             ahead = gradient.lerp(state["mean"], momentum)  # Nesterov's
             direction = self.orthogonalised(ahead).view(-1, *weights[0].shape)
             torch._foreach_add_(weights, direction.unbind(), alpha=-group["lr"])
+
+    @staticmethod
+    def gradient(weight: Tensor) -> Tensor:
+        """Zero for a weight that the loss does not depend on."""
+        return torch.zeros_like(weight) if weight.grad is None else weight.grad
 
     @staticmethod
     def orthogonalised(x: Tensor) -> Tensor:
@@ -644,7 +653,7 @@ def keep_freed_memory() -> None:
 
 def as_integer(value: object) -> int | None:
     """An integer of any kind, Python's, NumPy's or PyTorch's, as Python's; None for all else."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool:
         return None
     try:
         return operator.index(value)  # type: ignore[arg-type]
@@ -730,7 +739,7 @@ def check_limit(time_limit: float | str | None, device: torch.device) -> float:
         return math.inf
     if time_limit == "course":
         return COURSE_LIMIT[device.type]
-    if isinstance(time_limit, str) or not time_limit > 0:
+    if not isinstance(time_limit, Real) or not time_limit > 0:
         raise ValueError(f"time_limit is {time_limit!r}, expected seconds above 0, 'course', or "
                          "None for no limit")
     return float(time_limit)
@@ -831,6 +840,9 @@ class Model:
                ) -> tuple[Pairs, Callable[[], float], str]:
         """(the pairs to train on, what measures an epoch in dB, its kind)."""
         if validation is not None:
+            if not isinstance(validation, tuple | list) or len(validation) != 2:
+                raise TypeError(f"validation is a {type(validation).__name__}, expected a tuple of "
+                                "two tensors: (noisy, clean)")
             noisy, clean = validation
             check_images({"validation[0]": noisy, "validation[1]": clean}, self.recipe.channels)
             return pairs, partial(self._psnr, noisy, clean), "per image"
@@ -872,15 +884,19 @@ class Model:
                 if schedule.taken % CHECK_EVERY == 0 or schedule.progress == 1:
                     if guard.diverged() or not average.is_finite():
                         average.roll_back()
-                        warn(f"the loss diverged at step {schedule.taken}: training stopped at the "
-                             "last good weights; look for outliers in the pairs, or lower "
-                             "Recipe.learning_rate")
+                        self._end_diverged(schedule.taken, checkpoint)
                         return
                     average.keep()
                 if schedule.progress == 1:
                     break
             log.end_epoch(schedule.progress)
             self._write_checkpoint(checkpoint)
+
+    def _end_diverged(self, step: int, checkpoint: str | os.PathLike | None) -> None:
+        """What is left to do when the last good weights are back."""
+        warn(f"the loss diverged at step {step}: training stopped at the last good weights; look "
+             "for outliers in the pairs, or lower Recipe.learning_rate")
+        self._write_checkpoint(checkpoint)
 
     def _forward(self, net: UNet, images: Tensor) -> Tensor:
         """N x C x H x W, float32 in [0, 1], to the same, not clamped."""
@@ -936,14 +952,16 @@ class Model:
         """
         denoised = torch.empty_like(noisy, dtype=torch.float32)
         halo = self.net.reach
-        for y, x in grid(noisy.shape[-2], noisy.shape[-1], CORE):
+        multiple = 2 ** len(self.net.downs)
+        side = max(1, CORE // multiple) * multiple
+        for y, x in grid(noisy.shape[-2], noisy.shape[-1], side):
             top, left = max(0, y - halo), max(0, x - halo)
-            square = noisy[..., top:y + CORE + halo, left:x + CORE + halo]
+            square = noisy[..., top:y + side + halo, left:x + side + halo]
             parts = square.split(max(1, CHUNK // square[0, 0].numel()))
             done = torch.cat([self._forward(self.net, to_unit(part.to(self.device)))
                               .to(noisy.device) for part in parts])
-            core = done[..., y - top:y - top + CORE, x - left:x - left + CORE]
-            denoised[..., y:y + CORE, x:x + CORE] = core
+            core = done[..., y - top:y - top + side, x - left:x - left + side]
+            denoised[..., y:y + side, x:x + side] = core
         return denoised
 
     def save(self, path: str | os.PathLike) -> None:

@@ -12,6 +12,7 @@ from Miniproject_1.model import Model, Recipe, psnr
 
 BAD = [
     ("channels", 0), ("channels", 2.5), ("channels", "3"), ("channels", True), ("channels", None),
+    ("batch", torch.tensor(True)),
     ("widths", ()), ("widths", (8, 0)), ("widths", (8, 2.5)), ("widths", 8), ("widths", "8"),
     ("blocks", -1), ("tile", 0), ("batch", 0), ("held_out", -1),
     ("swap", "twice"), ("turns", 1), ("turns", "yes"),
@@ -63,7 +64,7 @@ def test_integers_of_any_kind_become_pythons(integer):
 def test_it_is_saved_with_the_weights_and_comes_back(tmp_path):
     recipe = Recipe(channels=numpy.int64(1), widths=(numpy.int64(4), torch.tensor(6)), blocks=0,
                     batch=8, loss="l1", optimizer="adam", learning_rate=numpy.float64(1e-3),
-                    ema=0, swap="none", turns=False)
+                    ema=0, swap=numpy.str_("none"), turns=False)
     Model(recipe).save(tmp_path / "model.pth")
     assert torch.load(tmp_path / "model.pth", weights_only=True)
     loaded = Model()
