@@ -187,19 +187,20 @@ class UNet(nn.Module):
         """N x channels x H x W in [0, 1] to the same shape, unbounded; any H and W from 1 up."""
         height, width = image.shape[-2:]
         image = image - 0.5  # about mid-grey
-        multiple = 2 ** len(self.downs)  # of which the padded sides are
+        multiple = 2 ** len(self.downs)  # of which the padded sides, H' and W', are
         padding = (0, -width % multiple, 0, -height % multiple)
-        x = self.head(nn.functional.pad(image, padding, mode="replicate"))
+        padded = nn.functional.pad(image, padding, mode="replicate")
+        x = self.head(padded)  # N x widths[0] x H' x W'
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=False):
             x = encoder(x)
             skips.append(x)
-            x = down(x)  # half the side, more channels
+            x = down(x)  # N x widths[1] x H'/2 x W'/2, and so on
         x = self.encoders[-1](x)
         for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
-            x = decoder(up(x) + skips.pop())  # twice the side, fewer channels
-        noise = self.tail(x)[..., :height, :width]
-        return (image + noise).float() + 0.5
+            x = decoder(up(x) + skips.pop())  # twice the side, at last N x widths[0] x H' x W'
+        correction = self.tail(x)[..., :height, :width]  # N x channels x H x W
+        return (image + correction).float() + 0.5
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -342,8 +343,13 @@ def l1_loss(denoised: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
     return (denoised - target).abs().mean()
 
 
-# A loss takes (denoised, target, recipe), N x C x H x W in [0, 1]. A new one is a line here.
-LOSSES = {"log": log_loss, "mse": mse_loss, "l1": l1_loss}
+# The names of Recipe.loss. A loss takes (denoised, target, recipe), N x C x H x W in [0, 1]; by the
+# identity at the top of this file the squared ones are as good against noisy targets as clean ones.
+LOSSES = {
+    "log": log_loss,
+    "mse": mse_loss,
+    "l1": l1_loss,
+}
 
 
 def psnr(denoised: Tensor, clean: Tensor) -> float:
@@ -405,6 +411,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # without a closure
+        """Move all weights of each shape at once, at the group's rate `lr`."""
         for group in self.param_groups:
             weights, momentum = group["params"], group["momentum"]
             gradients = [self.gradient(weight) for weight in weights]
@@ -441,7 +448,12 @@ class Muon(torch.optim.Optimizer):
 
 
 class Optimizer:
-    """The recipe's optimizer of a network; "muon" leaves vectors, such as biases, to Adam."""
+    """The recipe's optimizer of a network; "muon" leaves vectors, such as biases, to Adam.
+
+    Args:
+        recipe: names the optimizer, and has Muon's momentum and the vectors' share of the rate.
+        net: the network whose parameters it moves.
+    """
 
     def __init__(self, recipe: Recipe, net: nn.Module):
         weights = list(net.parameters())
@@ -613,11 +625,12 @@ class Log:
 
     def end_epoch(self, progress: float) -> None:
         """Measure, and add the row of an epoch, or of the state before the first one."""
-        seconds = time.monotonic() - self.epoch_began
         trained = self.pairs > 0
+        loss = float(self.total) / self.pairs if trained else math.nan  # waits for a GPU
+        seconds = time.monotonic() - self.epoch_began
         row = {
             "epoch": len(self.history),
-            "loss": float(self.total) / self.pairs if trained else math.nan,
+            "loss": loss,
             "psnr": self.score(),
             "kind": self.kind,
             "pairs": self.pairs,
