@@ -28,7 +28,7 @@ COMMANDS = {
         f"{COMPARE} {OURS} {IMAGES} --pairs 20000 --epochs 1 --clean-targets",
     ),
     "speed.jsonl": (f"{COMPARE} {OURS} {PUBLISHED} {IMAGES} --throughput",),
-    "ablations.jsonl": (f"{COMPARE} {shlex.join(RECIPES)} {IMAGES} --epochs 1 --pairs 20000",),
+    "ablations.jsonl": (f"{COMPARE} {shlex.join(RECIPES)} {IMAGES} --pairs 10000 --epochs 1",),
     "robustness.json": ("python -m Miniproject_1.others.study.robustness --photos PHOTOS",),
 }
 
