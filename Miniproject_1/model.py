@@ -37,6 +37,10 @@ from torch import Tensor, nn
 
 # ------------------------------------------------------------------------------------------ recipe
 
+SWAPS = ("both", "random", "none")
+OPTIMIZERS = ("muon", "adam")
+PRECISIONS = ("auto", "float32")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -65,73 +69,20 @@ class Recipe:
     # The optimizer.
     optimizer: str = "muon"  # or "adam", which wants a learning rate of about 2e-3
     learning_rate: float = 5e-3  # at the start, annealed linearly to 0; set for ten epochs
-    vector_rate: float = 0.2  # share of it for biases and norms, which Adam moves under "muon"
+    vector_rate: float = 0.2  # share of it for biases and norms, if you add any: Adam moves them
     momentum: float = 0.95  # of Muon, as its authors have it
     short_training: tuple[int, int] = (500, 2_000)  # steps: fewer start higher, see `Schedule`
     ema: float = 0.995  # decay per step of the averaged weights, which are kept; 0: no average
     precision: str = "auto"  # "auto": bfloat16 where the hardware multiplies it; or "float32"
 
     def __post_init__(self) -> None:
-        self._check_integer("channels", least=1)
-        self._check_integer("blocks", least=0)
-        self._check_integer("tile", least=1)
-        self._check_integer("batch", least=1)
-        self._check_integer("held_out", least=0)
-        self._check_integers("widths")
-        self._check_integers("short_training")
-        ordered = len(self.short_training) == 2 and self.short_training[0] <= self.short_training[1]
-        self._require("short_training", ordered, "two numbers of steps, the lower one first")
-        self._check_choice("swap", SWAPS)
-        self._check_choice("loss", LOSSES)
-        self._check_choice("optimizer", OPTIMIZERS)
-        self._check_choice("precision", PRECISIONS)
-        self._require("turns", isinstance(self.turns, bool), "True or False")
-        for name in ("loss_floor", "learning_rate", "vector_rate"):
-            self._check_number(name, lambda value: 0 < value < math.inf, "a number above 0")
-        for name in ("momentum", "ema"):
-            self._check_number(name, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+        check_recipe(self)
 
-    def _require(self, name: str, valid: bool, expected: str) -> None:
-        if not valid:
-            raise ValueError(f"Recipe.{name} is {getattr(self, name)!r}, expected {expected}")
-
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)  # Python's own type, for NumPy's or PyTorch's
-
-    def _check_choice(self, name: str, allowed: Collection[str]) -> None:
-        value = getattr(self, name)
-        valid = isinstance(value, str) and value in allowed
-        self._require(name, valid, " or ".join(map(repr, allowed)))
-        self._set(name, str(value))
-
-    def _check_integer(self, name: str, least: int) -> None:
-        number = as_integer(getattr(self, name))
-        valid = number is not None and number >= least
-        self._require(name, valid, f"an integer of {least} or more")
-        self._set(name, number)
-
-    def _check_integers(self, name: str) -> None:
-        values = getattr(self, name)
-        valid = isinstance(values, tuple | list) and len(values) > 0
-        numbers = tuple(map(as_integer, values)) if valid else ()
-        valid = valid and all(number is not None and number > 0 for number in numbers)
-        self._require(name, valid, "a tuple of one or more integers above 0")
-        self._set(name, numbers)
-
-    def _check_number(self, name: str, allowed: Callable[[float], bool], expected: str) -> None:
-        value = getattr(self, name)
-        number = isinstance(value, Real) and not isinstance(value, bool)
-        self._require(name, number and allowed(value), expected)
-        self._set(name, float(value))
-
-
-SWAPS = ("both", "random", "none")
-OPTIMIZERS = ("muon", "adam")
-PRECISIONS = ("auto", "float32")
 
 COURSE_LIMIT = {"cuda": 540.0, "cpu": 2520.0}  # seconds: 10 and 45 minutes, less the testing
-CHECK_EVERY = 50  # steps between two looks at the loss: each one makes a GPU wait
-LOSS_RISE = 1.0  # nat: a loss so far (4.3 dB) above its lowest level has diverged
+LIMIT_SHARE = 0.98  # of a time limit is for training and measuring, the rest is a margin
+CHECK_EVERY = 50  # steps between two looks at the error: each one makes a GPU wait
+ERROR_RISE = 1.0  # nat, 4.3 dB: so far above its lowest level a squared error has diverged
 CORE = 448  # pixels: `predict` works on squares of about this side, with context around them
 CHUNK = 64 * 32 * 32  # pixels in one pass of `predict`, at least one image: fits a CPU's cache
 
@@ -167,7 +118,10 @@ class UNet(nn.Module):
 
     def __init__(self, channels: int, widths: tuple[int, ...], blocks: int):
         super().__init__()
-        self.reach = 2 ** len(widths) * (2 * blocks + 3)  # pixels an output sees to each side
+        # Pixels that an output sees to each side: a 3 x 3 convolution of level l adds 2^l of them.
+        coarsest = 2 ** (len(widths) - 1)
+        seen = (6 * blocks + 1) * coarsest - 4 * blocks + 1
+        self.reach = math.ceil(seen / coarsest) * coarsest  # keeps the grid of the coarsest level
         self.head = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
         self.encoders = nn.ModuleList(self._level(width, blocks) for width in widths)
         steps = list(zip(widths[:-1], widths[1:], strict=True))  # (finer, coarser)
@@ -407,7 +361,8 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, weights: list[nn.Parameter], momentum: float):
         shapes = dict.fromkeys(weight.shape for weight in weights)
         alike = [[weight for weight in weights if weight.shape == shape] for shape in shapes]
-        super().__init__([{"params": group} for group in alike], {"lr": 0.0, "momentum": momentum})
+        defaults = {"lr": 0.0, "momentum": momentum}  # whoever steps sets lr, as `Optimizer` does
+        super().__init__([{"params": group} for group in alike], defaults)
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # without a closure
@@ -418,9 +373,9 @@ class Muon(torch.optim.Optimizer):
             gradient = torch.stack(gradients).flatten(2)  # B x R x C
             state = self.state[weights[0]]  # of the whole group
             if not state:
-                state["mean"] = torch.zeros_like(gradient)
-            state["mean"].lerp_(gradient, 1 - momentum)
-            ahead = gradient.lerp(state["mean"], momentum)  # Nesterov's
+                state["momentum_buffer"] = torch.zeros_like(gradient)
+            average = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+            ahead = gradient.lerp(average, momentum)  # Nesterov's
             direction = self.orthogonalised(ahead).view(-1, *weights[0].shape)
             torch._foreach_add_(weights, direction.unbind(), alpha=-group["lr"])
 
@@ -558,37 +513,36 @@ class WeightAverage:
 
 
 class DivergenceGuard:
-    """Tells a loss that rises far above its lowest level, or is not a number.
+    """Tells a squared error that rises far above its lowest level, whatever the loss is.
 
     Args:
-        recipe: its losses other than "log" are compared by their logarithm, too.
+        floor: squared error, of [0, 1], below which a rise means nothing.
     """
 
-    def __init__(self, recipe: Recipe):
-        self.recipe = recipe
+    def __init__(self, floor: float):
+        self.floor = floor
         self.recent: deque[Tensor] = deque(maxlen=CHECK_EVERY)
         self.lowest = math.inf
 
-    def add(self, loss: Tensor) -> None:
-        """The loss of a step."""
+    def add(self, denoised: Tensor, target: Tensor) -> None:
+        """The output of a step, and its target."""
+        mse = (denoised.detach() - target).square().mean()
         if not self.recent:
-            self.lowest = self._nats(loss)
-        self.recent.append(loss.detach())
+            self.lowest = self._nats(mse)
+        self.recent.append(mse)
 
     def diverged(self) -> bool:
         """Whether it has; each call makes a GPU wait."""
         level = self._nats(torch.stack(tuple(self.recent)).mean())
         full = len(self.recent) == CHECK_EVERY
-        rose = full and level > self.lowest + LOSS_RISE
-        if rose or not self.recent[-1].isfinite():
+        rose = full and level > self.lowest + ERROR_RISE
+        if rose or not math.isfinite(level):
             return True
         self.lowest = min(self.lowest, level)
         return False
 
-    def _nats(self, loss: Tensor) -> float:
-        if self.recipe.loss != "log":
-            loss = (loss + self.recipe.loss_floor).log()
-        return loss.item()
+    def _nats(self, mse: Tensor) -> float:
+        return (mse + self.floor).log().item()
 
 
 class Log:
@@ -644,11 +598,23 @@ class Log:
     @staticmethod
     def _text(row: dict, progress: float) -> str:
         elapsed = row["seconds"]
-        left = elapsed / progress - elapsed if row["pairs"] else math.nan
-        loss = f"{row['loss']:9.4f}" if row["pairs"] else f"{'-':>9}"
-        numbers = (f"{row['psnr']:7.2f} {row['kind']:9} {row['pairs_per_second']:9.0f} "
-                   f"{elapsed:7.0f} s {left:7.0f} s")
-        return f"{row['epoch']:5} {loss} {numbers.replace('nan', '  -')}"
+        left = elapsed / progress - elapsed if progress else math.nan
+        cells = (
+            f"{row['epoch']:5}",
+            or_dash(row["loss"], width=9, digits=4),
+            or_dash(row["psnr"], width=7, digits=2),
+            f"{row['kind']:9}",
+            or_dash(row["pairs_per_second"], width=9, digits=0),
+            or_dash(elapsed, width=7, digits=0) + " s",
+            or_dash(left, width=7, digits=0) + " s",
+        )
+        return " ".join(cells)
+
+
+def or_dash(number: float, width: int, digits: int) -> str:
+    """The number as a text, "-" for none (NaN)."""
+    text = "-" if math.isnan(number) else f"{number:.{digits}f}"
+    return text.rjust(width)
 
 
 def keep_freed_memory() -> None:
@@ -683,6 +649,73 @@ def warn(message: str) -> None:
         frame = frame.f_back
         level += 1
     warnings.warn(message, stacklevel=level)
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Give each field Python's own type, in the place of NumPy's or PyTorch's.
+
+    Raises:
+        ValueError: a field has an impossible value; names field, value and what is allowed.
+    """
+    _check_integer(recipe, "channels", least=1)
+    _check_integer(recipe, "blocks", least=0)
+    _check_integer(recipe, "tile", least=1)
+    _check_integer(recipe, "batch", least=1)
+    _check_integer(recipe, "held_out", least=0)
+    _check_integers(recipe, "widths")
+    _check_integers(recipe, "short_training")
+    steps = recipe.short_training
+    ordered = len(steps) == 2 and steps[0] <= steps[1]
+    _require(recipe, "short_training", ordered, "two numbers of steps, the lower one first")
+    _check_choice(recipe, "swap", SWAPS)
+    _check_choice(recipe, "loss", LOSSES)
+    _check_choice(recipe, "optimizer", OPTIMIZERS)
+    _check_choice(recipe, "precision", PRECISIONS)
+    _require(recipe, "turns", isinstance(recipe.turns, bool), "True or False")
+    for name in ("loss_floor", "learning_rate", "vector_rate"):
+        _check_number(recipe, name, lambda value: 0 < value < math.inf, "a number above 0")
+    for name in ("momentum", "ema"):
+        _check_number(recipe, name, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+
+
+def _require(recipe: Recipe, name: str, valid: bool, expected: str) -> None:
+    if not valid:
+        raise ValueError(f"Recipe.{name} is {getattr(recipe, name)!r}, expected {expected}")
+
+
+def _set(recipe: Recipe, name: str, value: Any) -> None:
+    object.__setattr__(recipe, name, value)  # as dataclasses themselves do it where they are frozen
+
+
+def _check_choice(recipe: Recipe, name: str, allowed: Collection[str]) -> None:
+    value = getattr(recipe, name)
+    valid = isinstance(value, str) and value in allowed
+    _require(recipe, name, valid, " or ".join(map(repr, allowed)))
+    _set(recipe, name, str(value))
+
+
+def _check_integer(recipe: Recipe, name: str, least: int) -> None:
+    number = as_integer(getattr(recipe, name))
+    valid = number is not None and number >= least
+    _require(recipe, name, valid, f"an integer of {least} or more")
+    _set(recipe, name, number)
+
+
+def _check_integers(recipe: Recipe, name: str) -> None:
+    values = getattr(recipe, name)
+    valid = isinstance(values, tuple | list) and len(values) > 0
+    numbers = tuple(map(as_integer, values)) if valid else ()
+    valid = valid and all(number is not None and number > 0 for number in numbers)
+    _require(recipe, name, valid, "a tuple of one or more integers above 0")
+    _set(recipe, name, numbers)
+
+
+def _check_number(recipe: Recipe, name: str, allowed: Callable[[float], bool], expected: str
+                  ) -> None:
+    value = getattr(recipe, name)
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    _require(recipe, name, number and allowed(value), expected)
+    _set(recipe, name, float(value))
 
 
 def check_images(named: dict[str, Tensor], channels: int) -> None:
@@ -771,8 +804,8 @@ def check_folder(checkpoint: str | os.PathLike | None) -> None:
 class Model:
     """The denoiser, on the GPU if there is one.
 
-    No method changes global state (generators, default dtype, cudnn flags, threads, grad mode) or
-    needs a grad mode. Initial weights follow torch.manual_seed.
+    No method changes PyTorch's global state (generators, default dtype, cudnn flags, threads, grad
+    mode) or needs a grad mode. Initial weights follow torch.manual_seed.
 
     Args:
         recipe: how it is built and trained; by default `Recipe()`.
@@ -782,7 +815,7 @@ class Model:
         history: of the last `train`: a dictionary per epoch, from 0, the state before it.
     """
 
-    @torch.inference_mode(False)
+    @torch.inference_mode(False)  # in which weights could not be trained
     def __init__(self, recipe: Recipe | None = None):
         if not isinstance(recipe, Recipe | None):
             raise TypeError(f"recipe is a {type(recipe).__name__}, expected a Recipe")
@@ -843,7 +876,8 @@ class Model:
         before = time.monotonic()
         log.end_epoch(0)
         measuring = time.monotonic() - before
-        left = started + 0.98 * limit - 2 * measuring - time.monotonic()  # the last row fits in
+        end = started + LIMIT_SHARE * limit - 2 * measuring  # the last row fits in
+        left = end - time.monotonic()
         steps = num_epochs * math.ceil(len(pairs) / self.recipe.batch)
         if steps and left <= 0:
             warn(f"{limit:g} s are too short for a single step: nothing was trained")
@@ -880,20 +914,21 @@ class Model:
         student = copy.deepcopy(self.net).requires_grad_(True).train()  # takes the steps
         average = WeightAverage(self.net, student, recipe.ema)  # is what we keep
         optimizer = Optimizer(recipe, student)
-        guard = DivergenceGuard(recipe)
+        guard = DivergenceGuard(recipe.loss_floor)
 
         while schedule.progress < 1:  # an epoch
             log.begin_epoch()
             for batch in pairs.shuffled(recipe.batch, generator):
                 source, target = map(to_unit, batch.augmented(recipe, generator))
-                loss = loss_of(self._forward(student, source), target, recipe)
+                denoised = self._forward(student, source)
+                loss = loss_of(denoised, target, recipe)
                 loss.backward()
                 optimizer.step(schedule.learning_rate())
                 schedule.advance()
                 average.update(schedule.taken)
 
                 log.add(loss, len(batch))
-                guard.add(loss)
+                guard.add(denoised, target)
                 if schedule.taken % CHECK_EVERY == 0 or schedule.progress == 1:
                     if guard.diverged() or not average.is_finite():
                         average.roll_back()
@@ -907,7 +942,7 @@ class Model:
 
     def _end_diverged(self, step: int, checkpoint: str | os.PathLike | None) -> None:
         """What is left to do when the last good weights are back."""
-        warn(f"the loss diverged at step {step}: training stopped at the last good weights; look "
+        warn(f"the training diverged at step {step}: it stopped at the last good weights; look "
              "for outliers in the pairs, or lower Recipe.learning_rate")
         self._write_checkpoint(checkpoint)
 

@@ -47,7 +47,7 @@ def test_its_blocks_share_no_weights_and_all_of_them_count():
 
 
 @pytest.mark.parametrize("widths, blocks",
-                         [((4, 4), 2), ((4,), 1), ((4, 4, 4), 3), ((4, 4, 4, 4), 1)])
+                         [((4, 4), 2), ((4,), 1), ((4, 4, 4), 6), ((4, 4, 4, 4), 1)])
 def test_its_reach_bounds_what_an_output_sees(widths, blocks):
     net = randomise(UNet(channels=1, widths=widths, blocks=blocks)).double()
     for middle in (128, 129, 135):  # the grid of the coarser levels makes pixels differ
@@ -55,7 +55,7 @@ def test_its_reach_bounds_what_an_output_sees(widths, blocks):
         image.requires_grad_()
         net(image)[..., middle, middle].sum().backward()
         seen = (image.grad[0, 0].nonzero() - middle).abs().max()
-        assert net.reach / 3 < seen <= net.reach  # a bound, and not a wasteful one
+        assert net.reach / 2 < seen <= net.reach  # a bound, and not a wasteful one
 
 
 class NormalisedBlock(nn.Module):
