@@ -618,9 +618,9 @@ def or_dash(number: float, width: int, digits: int) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep up to 64 MiB of freed memory for the next step.
+    """Have glibc keep up to 64 MiB of freed memory, for the next step or the next images.
 
-    Without it every step gets its memory anew from the system, page by page. Once a block just
+    Without it each of them gets its memory anew from the system, page by page. Once a block just
     below 32 MiB has been freed, glibc keeps blocks of that size, and twice as much in all (mallopt,
     M_MMAP_THRESHOLD); the block is never touched, so this costs nothing.
     """
@@ -978,6 +978,7 @@ class Model:
             ValueError: shape or values are others.
         """
         check_images({"noisy": noisy}, self.recipe.channels)
+        keep_freed_memory()
         return self._denoised(noisy, self_ensemble)
 
     @torch.no_grad()
