@@ -13,7 +13,8 @@ report/RESULTS.md says how well it does: PSNR, speed, hardware and versions.
 
 Outside this module images are N x C x H x W tensors with values 0-255; inside, after `to_unit`,
 they are float32 in [0, 1]. The file needs PyTorch and the standard library only, and reads in this
-order: recipe, network, data, losses and metrics, optimizer, schedule and averaging, Model.
+order: recipe, network, data, losses and metrics, optimizer, schedule and averaging, log and
+memory, checks, Model.
 """
 
 import copy
@@ -262,6 +263,11 @@ class Pairs:
         held = torch.arange(len(self), device=self.a.device) % every == 0
         return self[~held], self[held]
 
+    def noise(self) -> Tensor:
+        """The mean squared difference of the copies, in [0, 1], of about 1,000 pairs."""
+        some = slice(None, None, max(1, len(self) // 1_000))
+        return (to_unit(self.a[some]) - to_unit(self.b[some])).square().mean()
+
     def shuffled(self, batch: int, generator: torch.Generator) -> Iterator["Pairs"]:
         """All pairs in random order, `batch` at a time; the last batch may be smaller."""
         order = torch.randperm(len(self), generator=generator, device=self.a.device)
@@ -389,7 +395,7 @@ class Muon(torch.optim.Optimizer):
         """B x R x C matrices with their singular values brought from 0.01-1 to 0.7-1.2.
 
         Newton-Schulz: x <- p(x x^T) x five times, with Jordan's polynomial p. The products of p are
-        R x R matrices; x itself, which is wider, comes last.
+        R x R matrices; x itself, which is wider in most layers, comes last.
         """
         x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)
         gram = x @ x.mT
@@ -443,7 +449,7 @@ class Schedule:
     rate where s < full, at most that of s = fewest: it has to get far in few steps.
 
     Args:
-        recipe: has the learning rate.
+        recipe: has the learning rate, and what short trainings make of it.
         steps: after which the training ends.
         seconds: after which it ends, too; infinite for no limit.
         clock: seconds since some moment.
@@ -517,18 +523,20 @@ class DivergenceGuard:
 
     Args:
         floor: squared error, of [0, 1], below which a rise means nothing.
+        noise: squared error, of [0, 1], of doing nothing: the lowest level at the start.
     """
 
-    def __init__(self, floor: float):
+    def __init__(self, floor: float, noise: Tensor):
         self.floor = floor
+        self.noise = noise
         self.recent: deque[Tensor] = deque(maxlen=CHECK_EVERY)
         self.lowest = math.inf
 
     def add(self, denoised: Tensor, target: Tensor) -> None:
         """The output of a step, and its target."""
         mse = (denoised.detach() - target).square().mean()
-        if not self.recent:
-            self.lowest = self._nats(mse)
+        if not self.recent:  # a first batch may be easier than the others
+            self.lowest = max(self._nats(mse), self._nats(self.noise))
         self.recent.append(mse)
 
     def diverged(self) -> bool:
@@ -543,6 +551,9 @@ class DivergenceGuard:
 
     def _nats(self, mse: Tensor) -> float:
         return (mse + self.floor).log().item()
+
+
+# ---------------------------------------------------------------------------------- log and memory
 
 
 class Log:
@@ -627,7 +638,7 @@ def keep_freed_memory() -> None:
     torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")
 
 
-# --------------------------------------------------------------------------------------- the checks
+# ------------------------------------------------------------------------------------------ checks
 
 
 def as_integer(value: object) -> int | None:
@@ -834,8 +845,8 @@ class Model:
               checkpoint: str | os.PathLike | None = None, clean: Tensor | None = None) -> None:
         """Train on pairs, from the weights that it has.
 
-        After Ctrl-C it has the averaged weights so far. A diverging loss warns and ends the
-        training with the last good ones.
+        After Ctrl-C it has the averaged weights so far. If it diverges, it warns and ends with the
+        last good ones.
 
         Args:
             noisy_a, noisy_b: N x C x H x W, uint8 or float, values 0-255: two copies of each scene
@@ -914,7 +925,7 @@ class Model:
         student = copy.deepcopy(self.net).requires_grad_(True).train()  # takes the steps
         average = WeightAverage(self.net, student, recipe.ema)  # is what we keep
         optimizer = Optimizer(recipe, student)
-        guard = DivergenceGuard(recipe.loss_floor)
+        guard = DivergenceGuard(recipe.loss_floor, pairs.noise())
 
         while schedule.progress < 1:  # an epoch
             log.begin_epoch()
@@ -944,7 +955,8 @@ class Model:
         """What is left to do when the last good weights are back."""
         warn(f"the training diverged at step {step}: it stopped at the last good weights; look "
              "for outliers in the pairs, or lower Recipe.learning_rate")
-        self._write_checkpoint(checkpoint)
+        if len(self.history) > 1:  # an older file is worth more than a first epoch that failed
+            self._write_checkpoint(checkpoint)
 
     def _forward(self, net: UNet, images: Tensor) -> Tensor:
         """N x C x H x W, float32 in [0, 1], to the same, not clamped."""

@@ -3,20 +3,17 @@
 from pathlib import Path
 
 import torch
+from helpers import seeded
 from PIL import Image
 from torch import Tensor
 
 from Miniproject_1.others.noise import CELL
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def random_image(channels: int, height: int = 5, width: int = 7, seed: int = 0) -> Tensor:
     """channels x height x width, uint8."""
     shape = (channels, height, width)
-    return torch.randint(256, shape, generator=generator(seed), dtype=torch.uint8)
+    return torch.randint(256, shape, generator=seeded(seed), dtype=torch.uint8)
 
 
 def source_pixels(sources: Tensor) -> Tensor:

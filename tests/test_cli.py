@@ -244,6 +244,19 @@ def test_train_refuses(tmp_path, data, monkeypatch, capsys, arguments, named):
     assert not (tmp_path / "model.pth").exists()
 
 
+def test_a_divergence_in_the_first_epoch_keeps_an_older_file(tmp_path, capsys):
+    wild = Recipe(widths=(4,), blocks=0, batch=1, optimizer="adam", learning_rate=1e30)
+    Model(wild).save(tmp_path / "wild.pth")
+    images = random_image(60 * 3, 16, 16).view(60, 3, 16, 16)
+    save_tensors((images, images.flip(0)), tmp_path / "pairs.pkl")
+    (tmp_path / "model.pth").write_bytes(b"older")
+    assert run("train", "-d", tmp_path / "pairs.pkl", "--from", tmp_path / "wild.pth",
+               "-o", tmp_path / "model.pth", "--quiet") == 2
+    warning, error = capsys.readouterr().err.splitlines()
+    assert "diverged" in warning and "model.pth" in error
+    assert (tmp_path / "model.pth").read_bytes() == b"older"
+
+
 # ----------------------------------------------------------------------------------------- denoise
 
 

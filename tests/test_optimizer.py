@@ -225,7 +225,7 @@ def test_roll_back_returns_to_what_was_kept():
 
 def told(values):
     """Whether the guard tells a divergence after some window of these squared errors."""
-    guard = DivergenceGuard(floor=1e-9)
+    guard = DivergenceGuard(floor=1e-9, noise=torch.tensor(0.01))
     found = []
     for step, value in enumerate(values, 1):
         target = torch.zeros(2, 3, 4, 4)
@@ -244,8 +244,10 @@ LOW, HIGH = [0.01] * CHECK_EVERY, [0.01 * math.exp(1.5)] * CHECK_EVERY  # 1.5 na
     (HIGH + LOW + LOW, False),
     (LOW + [0.015] * CHECK_EVERY, False),  # 0.4 nat
     (LOW + [0.1] + LOW[1:], False),  # a single batch of outliers
+    ([0.0] + LOW[1:] + LOW, False),  # an easy batch at the start
     (LOW[1:] + [math.nan], True),
     (LOW + LOW[1:] + [math.inf], True),
-], ids=["rises", "falls, rises", "falls", "rises a little", "one outlier", "NaN", "infinite"])
+], ids=["rises", "falls, rises", "falls", "rises a little", "one outlier", "easy start", "NaN",
+        "infinite"])
 def test_the_guard_tells_an_error_that_rises_far(values, expected):
     assert told(values) == expected

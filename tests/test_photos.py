@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from helpers import seeded
 from PIL import Image
-from samples import generator, random_image, write_photos
+from samples import random_image, write_photos
 from torch import Tensor
 
 from Miniproject_1.others.images import read_rgb, write
@@ -82,7 +83,7 @@ def test_the_centre_square_may_have_another_size():
 def test_centres_repeat_the_centre_square(tmp_path):
     write(random_image(3, 60, 80), tmp_path / "photo.png")
     photo = read_rgb(tmp_path / "photo.png")
-    squares = centres(photo, 3, generator())
+    squares = centres(photo, 3, seeded())
     assert squares.shape == (3, 3, SOURCE, SOURCE)
     assert all(torch.equal(square, centre(photo)) for square in squares)
 
@@ -97,7 +98,7 @@ def ramp_ends(tmp_path_factory) -> tuple[Tensor, Tensor]:
     grey = (torch.arange(width) * 255 / (width - 1)).to(torch.uint8)
     file = tmp_path_factory.mktemp("ramp") / "ramp.png"
     write(grey.expand(3, height, width), file)
-    cut = crops(read_rgb(file), 200, generator()).float() * (width - 1) / 255
+    cut = crops(read_rgb(file), 200, seeded()).float() * (width - 1) / 255
     return cut[:, 0, 0, 0], cut[:, 0, 0, -1]
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from samples import generator, source_pixels
+from helpers import seeded
+from samples import source_pixels
 from torch import Tensor
 
 from Miniproject_1.others.noise import SOURCE
@@ -11,7 +12,7 @@ from Miniproject_1.others.scenes import scenes
 
 @pytest.fixture(scope="module")
 def some_scenes() -> Tensor:
-    return scenes(64, generator())
+    return scenes(64, seeded())
 
 
 def test_shape_and_dtype(some_scenes):
@@ -51,5 +52,5 @@ def test_scenes_are_varied(some_scenes):
 
 
 def test_scenes_depend_on_the_generator_alone():
-    assert torch.equal(scenes(3, generator(5)), scenes(3, generator(5)))
-    assert not torch.equal(scenes(3, generator(5)), scenes(3, generator(6)))
+    assert torch.equal(scenes(3, seeded(5)), scenes(3, seeded(5)))
+    assert not torch.equal(scenes(3, seeded(5)), scenes(3, seeded(6)))

@@ -105,7 +105,7 @@ def test_clean_targets_take_the_place_of_the_noisy_ones():
 
 
 @pytest.mark.parametrize("learning_rate, optimizer", [(1e3, "muon"), (1e30, "adam")])
-def test_a_diverging_loss_ends_it_with_the_last_good_weights(learning_rate, optimizer):
+def test_a_divergence_ends_it_with_the_last_good_weights(learning_rate, optimizer):
     """It rises far with Muon, whose steps are bounded, and is no number with Adam."""
     model = trained_model()
     good = weights_of(model).clone()

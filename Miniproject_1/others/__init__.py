@@ -1,1 +1,1 @@
-"""Code around the denoiser: data, image files, the published baseline."""
+"""Around the denoiser: image files, photos, scenes, noise, data sets, results, pictures."""

@@ -55,7 +55,7 @@ def program(main: Main) -> Main:
 
 
 @contextmanager
-def saved_on_ctrl_c(model: Model, path: Path | None) -> Iterator[None]:
+def saved_on_ctrl_c(model: Model, path: Path) -> Iterator[None]:
     """Write the weights reached so far when Ctrl-C ends the `Model.train` within.
 
     Nothing is written before training has begun, nor over an older file in the first epoch, as
@@ -63,7 +63,7 @@ def saved_on_ctrl_c(model: Model, path: Path | None) -> Iterator[None]:
 
     Args:
         model: The model that is trained.
-        path: The file to write; None: no file.
+        path: The file to write.
 
     Raises:
         KeyboardInterrupt: The same Ctrl-C, with a text that says what became of `path`.
@@ -71,8 +71,6 @@ def saved_on_ctrl_c(model: Model, path: Path | None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if not path:
-            raise
         if len(model.history) > 1 or (model.history and not path.exists()):
             model.save(path)
             fate = f"wrote the weights reached so far to {path}"

@@ -1,6 +1,6 @@
 """Results files: what was measured, where and when, as JSON.
 
-README and report take their figures from these files. Results name their data by `checksum`.
+report/RESULTS.md and the report are made from these files. Results name their data by `checksum`.
 """
 
 import ctypes

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..results import read_results
+from .compare import PROGRAM as COMPARE
 from .recipes import OURS, PUBLISHED, RECIPES
+from .robustness import PROGRAM as ROBUSTNESS
 from .rows import Row, budget, grouped, latest, title
 
 LONG_EPOCHS = 10  # of our longest training
 SHORT_MINUTES, EQUAL_MINUTES = 1, 5  # of ours
 PUBLISHED_MINUTES = 10
 
-COMPARE = "python -m Miniproject_1.others.study.compare"
 IMAGES = "-d DATA --validation VALIDATION"
 COMMANDS = {
     "trainings.jsonl": (
@@ -29,7 +30,7 @@ COMMANDS = {
     ),
     "speed.jsonl": (f"{COMPARE} {OURS} {PUBLISHED} {IMAGES} --throughput",),
     "ablations.jsonl": (f"{COMPARE} {shlex.join(RECIPES)} {IMAGES} --pairs 10000 --epochs 1",),
-    "robustness.json": ("python -m Miniproject_1.others.study.robustness --photos PHOTOS",),
+    "robustness.json": (f"{ROBUSTNESS} --photos PHOTOS",),
 }
 
 PLACE = ("date", "device", "processor", "threads", "torch", "command")
@@ -150,18 +151,12 @@ def pick(results: Results, name: str, **wanted: float) -> list[Row]:
     Raises:
         ValueError: There is none.
     """
-    rows = find(results, name, **wanted)
+    rows = [row for row in results.trainings if row["kind"] == "training" and row["name"] == name]
+    rows = [row for row in rows if wanted.items() <= row.items()]
     if not rows:
         asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
         remedy = _remedy("trainings.jsonl")
         raise ValueError(f"trainings.jsonl has no training of {name}, {asked}; {remedy}")
-    return rows
-
-
-def find(results: Results, name: str, **wanted: float) -> list[Row]:
-    """`pick` that may return no row."""
-    rows = [row for row in results.trainings if row["kind"] == "training" and row["name"] == name]
-    rows = [row for row in rows if wanted.items() <= row.items()]
     return sorted(rows, key=lambda row: row["seed"])
 
 
