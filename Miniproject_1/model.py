@@ -9,7 +9,8 @@ mean zero whatever a shows, E[b | a, x] = x, then for every denoiser f
 because the cross term 2 E[(f(a) - x)(x - b)] is zero. The last term does not depend on f, so the f
 that predicts b best also predicts x best: noisy targets do the work of clean ones.
 
-report/RESULTS.md says how well it does: PSNR, speed, hardware and versions.
+Ten epochs of 50,000 pairs reach 25.91 dB (mean PSNR over images; noisy 20.84), the pretrained
+weights 26.05, on two cores of an AMD EPYC with torch 2.13.0: report/RESULTS.md has the runs.
 
 Outside this module images are N x C x H x W tensors with values 0-255; inside, after `to_unit`,
 they are float32 in [0, 1]. The file needs PyTorch and the standard library only, and reads in this
