@@ -1,12 +1,12 @@
 """Grade a submission: python test.py [-p PROJECT_FOLDER] [-d DATA_FOLDER] [--epochs N]
 
-Checks the interface, what `predict` returns, the pretrained weights and a timed training from scratch, one
-verdict a line, whatever the submission does: a crash in it is a FAIL with its reason. PSNR has peak 1 on
-values scaled to [0, 1] and is given averaged over images ("per image", the course's score) and from the mean
-error of all images ("pooled").
+Checks the interface, what `predict` returns, the pretrained weights and a timed training from
+scratch, one verdict a line, whatever the submission does: a crash in it is a FAIL with its reason.
+PSNR has peak 1 on values scaled to [0, 1] and is given averaged over images ("per image", the
+course's score) and from the mean error of all images ("pooled").
 
-Needs PyTorch only. Exit code: 0 all checks passed, 1 a check failed, 2 after `error: ...`, 130 after
-Ctrl-C.
+Needs PyTorch only. Exit code: 0 all checks passed, 1 a check failed, 2 after `error: ...`, 130
+after Ctrl-C.
 """
 
 import ast
@@ -28,7 +28,8 @@ from pathlib import Path
 
 import torch
 
-# The harness's own data helpers. `import_submission` forgets this package before it imports the one to grade.
+# The harness's own data helpers. `import_submission` forgets this package before it imports the one
+# to grade.
 from Miniproject_1.others.command_line import Parser, program
 from Miniproject_1.others.datasets import build
 from Miniproject_1.others.files import check_writable, load_tensors
@@ -36,52 +37,63 @@ from Miniproject_1.others.results import processor, strict, write_results
 
 ROOT = Path(__file__).resolve().parent
 PACKAGE = "Miniproject_1"
-LIMIT = {"cuda": 10 * 60, "cpu": 45 * 60}  # seconds for training and testing together, from the assignment
-MARGIN = 1.0          # dB over the noisy input asked of pretrained weights; a trivial method gains about 2
+LIMIT = {
+    "cuda": 10 * 60,
+    "cpu": 45 * 60,
+}  # seconds for training and testing together, from the assignment
+MARGIN = 1.0  # dB over the noisy input asked of pretrained weights; a trivial method gains about 2
 RETRAIN_PAIRS = 1000  # pairs of the short trainings that continue from the pretrained weights,
-FEW = 200             # and validation images for these
-BATCH = 100           # images per call of predict in a measurement, a size that the assignment names
+FEW = 200  # and validation images for these
+BATCH = 100  # images per call of predict in a measurement, a size that the assignment names
 SHOW_WARNING = warnings.showwarning  # with its place in the submission, which `program` leaves out
-SEED = 0              # global seed set before every check, so that a grade can be repeated
+SEED = 0  # global seed set before every check, so that a grade can be repeated
 
 
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Measuring
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
+
 
 def psnr(images, clean):
     """PSNR in dB of N x C x H x W images in [0, 255], as {"per_image": dB, "pooled": dB}."""
     mse = ((images.double() - clean.double()) / 255).square().flatten(1).mean(1)
-    mse = mse.clamp(min=1e-10)  # a flat image without error counts 100 dB, or the mean would be infinite
+    mse = mse.clamp(
+        min=1e-10
+    )  # a flat image without error counts 100 dB, or the mean would be infinite
     return {"per_image": -10 * mse.log10().mean().item(), "pooled": -10 * mse.mean().log10().item()}
 
 
 def predict(model, noisy):
-    """`model.predict(noisy)` on the CPU; ValueError unless it is a finite tensor of the same shape."""
+    """`model.predict(noisy)` on the CPU; ValueError unless finite and of the same shape."""
     output = model.predict(noisy.clone())  # a copy, for those that work in place
     if not isinstance(output, torch.Tensor):
         raise ValueError(f"predict returned a {type(output).__name__}, expected a tensor")
     if output.shape != noisy.shape:
-        raise ValueError(f"predict returned {shape(output)} for {shape(noisy)}, expected the same shape")
+        raise ValueError(
+            f"predict returned {shape(output)} for {shape(noisy)}, expected the same shape"
+        )
     if not output.isfinite().all():
         raise ValueError("predict returned NaN or infinity")
     return output.detach().cpu()
 
 
 def require_scale(output):
-    """Raise ValueError if `output`, denoised from images in [0, 255], looks like images in [0, 1]."""
+    """Raise ValueError if `output`, of images in [0, 255], looks like images in [0, 1]."""
     if output.max() <= 1.5:
-        raise ValueError(f"predict returned values from {output.min():.2f} to {output.max():.2f}, which"
-                         " looks like [0, 1]; expected [0, 255], the scale of its input")
+        raise ValueError(
+            f"predict returned values from {output.min():.2f} to {output.max():.2f}, which"
+            " looks like [0, 1]; expected [0, 255], the scale of its input"
+        )
 
 
 def shape(tensor):
     return " x ".join(map(str, tensor.shape))
 
 
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # The submission
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
+
 
 def is_inside(module, package):
     file = getattr(module, "__file__", None)
@@ -89,7 +101,7 @@ def is_inside(module, package):
 
 
 def import_submission(folder):
-    """Import `folder`/Miniproject_1 afresh; returns the Model of the package and that of its module `model`.
+    """Import `folder`/Miniproject_1 afresh; returns the Model of the package and of its `model`.
 
     Raises ImportError if Python found another Miniproject_1 than the one in `folder`.
     """
@@ -97,7 +109,10 @@ def import_submission(folder):
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] == PACKAGE or is_inside(module, package):
             del sys.modules[name]
-    sys.path[:] = [str(folder), *(entry for entry in sys.path if Path(entry).resolve() not in (folder, ROOT))]
+    sys.path[:] = [
+        str(folder),
+        *(entry for entry in sys.path if Path(entry).resolve() not in (folder, ROOT)),
+    ]
     importlib.invalidate_caches()
     top, module = importlib.import_module(PACKAGE), importlib.import_module(f"{PACKAGE}.model")
     if not is_inside(module, package):
@@ -106,10 +121,15 @@ def import_submission(folder):
 
 
 def foreign_imports(folder):
-    """Packages, other than PyTorch and Python's own, that the files of the imported submission import."""
+    """Packages other than PyTorch and Python's own that the imported submission imports."""
     package = (folder / PACKAGE).resolve()
-    allowed = {"torch", PACKAGE, *sys.stdlib_module_names, *(path.stem for path in package.rglob("*.py")),
-               *(path.name for path in package.rglob("*") if path.is_dir())}
+    allowed = {
+        "torch",
+        PACKAGE,
+        *sys.stdlib_module_names,
+        *(path.stem for path in package.rglob("*.py")),
+        *(path.name for path in package.rglob("*") if path.is_dir()),
+    }
     names = set()
     for module in list(sys.modules.values()):
         if is_inside(module, package):
@@ -121,12 +141,16 @@ def foreign_imports(folder):
     return sorted({name.split(".")[0] for name in names} - allowed)
 
 
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # The checks, in the order in which they run
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
+
 
 class Overrun(BaseException):
-    """A check ran past the limit. Not an Exception, so that a submission's `except Exception` lets it out."""
+    """A check ran past the limit.
+
+    Not an Exception, so that a submission's `except Exception` lets it out.
+    """
 
 
 class Failed(AssertionError):
@@ -138,23 +162,25 @@ class Grade:
     """What is graded, and the numbers that the checks leave for the summary."""
 
     folder: Path
-    train: tuple       # two uint8 tensors N x 3 x H x W: noisy, noisy
+    train: tuple  # two uint8 tensors N x 3 x H x W: noisy, noisy
     validation: tuple  # two uint8 tensors N x 3 x H x W: noisy, clean
     epochs: int
-    limit: float       # seconds
+    limit: float  # seconds
     model_class: type | None = None
-    psnr: dict = field(default_factory=dict)     # stage -> {"per_image": dB, "pooled": dB}
-    seconds: dict = field(default_factory=dict)  # "training" and "testing" of the training from scratch
-    history: list | None = None                  # rows per epoch, where the submission keeps them
+    psnr: dict = field(default_factory=dict)  # stage -> {"per_image": dB, "pooled": dB}
+    seconds: dict = field(
+        default_factory=dict
+    )  # "training" and "testing" of the training from scratch
+    history: list | None = None  # rows per epoch, where the submission keeps them
 
 
 class Check(unittest.TestCase):
-    """Base: each check starts from the same seed with autograd on, is silent, and is stopped at the limit."""
+    """Base: each check starts from one seed with autograd on, is silent, and ends at the limit."""
 
     failureException = Failed
     longMessage = False
     grade: Grade = None  # set by `main`
-    detail = ""          # shown beside the verdict
+    detail = ""  # shown beside the verdict
 
     def setUp(self):
         torch.manual_seed(SEED)
@@ -172,8 +198,10 @@ class Check(unittest.TestCase):
     def start_limit(self):
         """Stop this check with `Overrun` when the limit is reached; Windows has no such timer."""
         if hasattr(signal, "setitimer"):
+
             def stop(*_):
                 raise Overrun(f"stopped at the limit of {self.grade.limit:,.0f} s")
+
             signal.signal(signal.SIGALRM, stop)
             signal.setitimer(signal.ITIMER_REAL, self.grade.limit)
 
@@ -207,7 +235,7 @@ class Check(unittest.TestCase):
         return psnr(output, clean)
 
     def require_beats_noisy(self, result, number=None, margin=0.0):
-        """Fail unless `result`, of `measure`, is more than `margin` dB above the same images when noisy."""
+        """Fail unless `result`, of `measure`, is more than `margin` dB above the noisy images."""
         result = result["per_image"]
         floor = psnr(*(images[:number] for images in self.grade.validation))["per_image"] + margin
         self.detail = f"{result:.2f} dB"
@@ -224,8 +252,12 @@ class Interface(Check):
     def test_signatures(self):
         """Model(), load_pretrained_model(), train(a, b, num_epochs) and predict(noisy)"""
         model = self.fresh()
-        for name, args, kwargs in (("load_pretrained_model", (), {}), ("train", (0, 0), {"num_epochs": 1}),
-                                   ("train", (0, 0, 1), {}), ("predict", (0,), {})):
+        for name, args, kwargs in (
+            ("load_pretrained_model", (), {}),
+            ("train", (0, 0), {"num_epochs": 1}),
+            ("train", (0, 0, 1), {}),
+            ("predict", (0,), {}),
+        ):
             method = getattr(model, name, None)
             self.assertTrue(callable(method), f"Model has no method {name}")
             try:
@@ -273,7 +305,9 @@ class Prediction(Check):
         output = predict(self.pretrained(), self.noisy(100, 32, 32))
         require_scale(output)
         low, high = output.min().item(), output.max().item()
-        self.assertTrue(0 <= low and high <= 255, f"values from {low:.2f} to {high:.2f}, expected [0, 255]")
+        self.assertTrue(
+            0 <= low and high <= 255, f"values from {low:.2f} to {high:.2f}, expected [0, 255]"
+        )
 
     def test_dtypes_agree(self):
         """predict gives the same for uint8 and float input, within 1 grey level"""
@@ -293,7 +327,9 @@ class Prediction(Check):
         for images in (self.noisy(2, 32, 32), self.noisy(2, 32, 32).float()):
             before = images.clone()
             model.predict(images)
-            self.assertTrue(images.equal(before), f"predict changed its {images.dtype} input in place")
+            self.assertTrue(
+                images.equal(before), f"predict changed its {images.dtype} input in place"
+            )
 
 
 class Pretrained(Check):
@@ -303,7 +339,7 @@ class Pretrained(Check):
         self.require_beats_noisy(result, margin=MARGIN)
 
     def test_continued(self):
-        """load_pretrained_model, then train(a, b, num_epochs=1) on the same object, beats the noisy input"""
+        """load_pretrained_model, then train(a, b, num_epochs=1) on it, beats the noisy input"""
         self.continue_training()
 
     def test_autograd_off(self):
@@ -323,13 +359,22 @@ class TrainingFromScratch(Check):
         grade, clock = self.grade, time.perf_counter
         noisy_a, noisy_b = (copy.clone() for copy in grade.train)
         model = self.fresh()
-        before = grade.psnr["untrained"] = self.measure(model, any_scale=True)  # fresh weights may give about 0
+        before = grade.psnr["untrained"] = self.measure(
+            model, any_scale=True
+        )  # fresh weights may give about 0
         self.start_limit()
         start = clock()
         try:
-            with contextlib.redirect_stdout(sys.__stdout__), contextlib.redirect_stderr(sys.__stderr__):
-                print(f"\ntraining from scratch: {len(noisy_a):,} pairs, epochs: {grade.epochs}, limit: "
-                      f"{grade.limit:,.0f} s", flush=True)
+            with (
+                contextlib.redirect_stdout(sys.__stdout__),
+                contextlib.redirect_stderr(sys.__stderr__),
+            ):
+                print(
+                    f"\ntraining from scratch: {len(noisy_a):,} pairs, epochs: {grade.epochs}, "
+                    "limit: "
+                    f"{grade.limit:,.0f} s",
+                    flush=True,
+                )
                 model.train(noisy_a, noisy_b, grade.epochs)
                 print(flush=True)
             if torch.cuda.is_available():
@@ -364,7 +409,7 @@ CHECKS = (Interface, Prediction, Pretrained, TrainingFromScratch)
 
 
 class Verdicts(unittest.TestResult):
-    """Prints a line per check, and keeps them all in `rows`. Whatever is not a success has failed."""
+    """Prints a line per check, and keeps all in `rows`. Whatever is not a success has failed."""
 
     def __init__(self):
         super().__init__()
@@ -377,10 +422,20 @@ class Verdicts(unittest.TestResult):
 
     def verdict(self, test, passed, detail):
         seconds = time.perf_counter() - self.start
-        self.rows.append({"check": test.shortDescription(), "passed": passed, "detail": detail,
-                          "seconds": round(seconds, 2)})
-        print(f"{'PASS' if passed else 'FAIL'}  {test.shortDescription()}{detail and ': ' + detail}  "
-              f"({seconds:.1f} s)", file=self.out, flush=True)
+        self.rows.append(
+            {
+                "check": test.shortDescription(),
+                "passed": passed,
+                "detail": detail,
+                "seconds": round(seconds, 2),
+            }
+        )
+        print(
+            f"{'PASS' if passed else 'FAIL'}  {test.shortDescription()}{detail and ': ' + detail}  "
+            f"({seconds:.1f} s)",
+            file=self.out,
+            flush=True,
+        )
 
     def addSuccess(self, test):
         self.verdict(test, True, test.detail)
@@ -396,21 +451,25 @@ class Verdicts(unittest.TestResult):
 
 
 def one_line(error, folder):
-    """An exception as one line of bounded length, with the place in the submission that raised it."""
+    """An exception as one line of bounded length, with the place in the submission."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     text = text if len(text) <= 200 else text[:197] + "..."
     package = (folder / PACKAGE).resolve()
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__)
-              if Path(frame.filename).resolve().is_relative_to(package)]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).resolve().is_relative_to(package)
+    ]
     return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text
 
 
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # The command
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
+
 
 def load_data(folder, validation, pairs):
-    """(noisy, noisy) for training and (noisy, clean) for validation; ValueError or OSError if not usable."""
+    """(noisy, noisy) to train on, (noisy, clean) to validate; ValueError or OSError if unusable."""
     if folder is None:
         folder = ROOT / "data"
         if not any((folder / name).exists() for name in ("train_data.pkl", "val_data.pkl")):
@@ -420,8 +479,10 @@ def load_data(folder, validation, pairs):
     for file in (folder / "train_data.pkl", validation or folder / "val_data.pkl"):
         first, second = load_tensors(file)
         if first.shape[1] != 3 or not first.dtype == second.dtype == torch.uint8:
-            raise ValueError(f"{file}: {shape(first)} of {first.dtype} and {second.dtype}, "
-                             "expected N x 3 x H x W of torch.uint8")
+            raise ValueError(
+                f"{file}: {shape(first)} of {first.dtype} and {second.dtype}, "
+                "expected N x 3 x H x W of torch.uint8"
+            )
         loaded.append((first, second))
     return tuple(copy[:pairs] for copy in loaded[0]), loaded[1]
 
@@ -433,18 +494,27 @@ def print_summary(grade, rows):
         cells = (f"{values[key]:.2f}" if values else "-" for key in ("per_image", "pooled"))
         print(f"{stage:<26}" + "".join(f"{cell:>10}" for cell in cells))
     training, testing = (grade.seconds.get(key, 0) for key in ("training", "testing"))
-    print(f"time: {training + testing:,.0f} s of {grade.limit:,.0f} s, training {training:,.0f} s "
-          f"({grade.epochs} x {len(grade.train[0]):,} pairs) and testing {testing:,.0f} s, "
-          f"on {processor()}")
+    print(
+        f"time: {training + testing:,.0f} s of {grade.limit:,.0f} s, training {training:,.0f} s "
+        f"({grade.epochs} x {len(grade.train[0]):,} pairs) and testing {testing:,.0f} s, "
+        f"on {processor()}"
+    )
     passed = sum(row["passed"] for row in rows)
     print(f"{passed} passed, {len(rows) - passed} failed")
 
 
 def figures(grade, rows):
     """What a results file keeps."""
-    return {"pairs": len(grade.train[0]), "validation_images": len(grade.validation[0]), "epochs": grade.epochs,
-            "limit": grade.limit, "seconds": grade.seconds, "psnr": grade.psnr, "history": grade.history,
-            "checks": rows}
+    return {
+        "pairs": len(grade.train[0]),
+        "validation_images": len(grade.validation[0]),
+        "epochs": grade.epochs,
+        "limit": grade.limit,
+        "seconds": grade.seconds,
+        "psnr": grade.psnr,
+        "history": grade.history,
+        "checks": rows,
+    }
 
 
 def positive(text):
@@ -460,24 +530,49 @@ positive.__name__ = "positive integer"  # what argparse calls the type in its er
 @program
 def main(argv=None):
     parser = Parser(
-        description="Grade a submission: interface, predictions, pretrained weights, training from scratch.",
-        epilog="example: python test.py -p Proj_123456_234567_345678 -d data --epochs 10")
-    parser.add_argument("-p", type=Path, default=ROOT, dest="project", metavar="PROJECT_FOLDER",
-                        help=f"folder that holds {PACKAGE}/ (default: the folder of test.py)")
-    parser.add_argument("-d", type=Path, dest="data", metavar="DATA_FOLDER",
-                        help="folder with train_data.pkl and val_data.pkl (default: data/ beside test.py, "
-                             "made once from built-in scenes)")
-    parser.add_argument("--validation", type=Path, metavar="FILE",
-                        help="measure on this file instead of val_data.pkl")
-    parser.add_argument("--epochs", type=positive, default=1, metavar="N",
-                        help="epochs of the training from scratch (default: 1)")
-    parser.add_argument("--pairs", type=positive, metavar="N", help="train on the first N pairs only")
+        description="Grade a submission: interface, predictions, pretrained weights, training.",
+        epilog="example: python test.py -p Proj_123456_234567_345678 -d data --epochs 10",
+    )
+    parser.add_argument(
+        "-p",
+        type=Path,
+        default=ROOT,
+        dest="project",
+        metavar="PROJECT_FOLDER",
+        help=f"folder that holds {PACKAGE}/ (default: the folder of test.py)",
+    )
+    parser.add_argument(
+        "-d",
+        type=Path,
+        dest="data",
+        metavar="DATA_FOLDER",
+        help="folder with train_data.pkl and val_data.pkl (default: data/ beside test.py, "
+        "made once from built-in scenes)",
+    )
+    parser.add_argument(
+        "--validation",
+        type=Path,
+        metavar="FILE",
+        help="measure on this file instead of val_data.pkl",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="epochs of the training from scratch (default: 1)",
+    )
+    parser.add_argument(
+        "--pairs", type=positive, metavar="N", help="train on the first N pairs only"
+    )
     parser.add_argument("--results", type=Path, metavar="FILE", help="write the numbers as JSON")
     args = parser.parse_args(argv)
 
     folder = args.project.resolve()
     if not (folder / PACKAGE).is_dir():
-        raise ValueError(f"no {PACKAGE} folder in {folder}; -p takes the folder that holds {PACKAGE}/")
+        raise ValueError(
+            f"no {PACKAGE} folder in {folder}; -p takes the folder that holds {PACKAGE}/"
+        )
     if args.results:
         check_writable(args.results)
     train, validation = load_data(args.data, args.validation, args.pairs)
@@ -488,7 +583,9 @@ def main(argv=None):
     results = Verdicts()
     print(f"grading {folder}", flush=True)
     for case in CHECKS:
-        for name in vars(case):  # in the order of their definition, which unittest's loader would sort
+        for name in vars(
+            case
+        ):  # in the order of their definition, which unittest's loader would sort
             if name.startswith("test_"):
                 check = case(name)
                 try:

@@ -772,18 +772,18 @@ def _check_values(name: str, images: Tensor) -> None:
         warn(f"{values}; if it is scaled to [0, 1], multiply it by 255")
 
 
-def check_count(name: str, value: object) -> int:
-    """An integer of 0 or more as Python's.
+def check_count(name: str, value: object, least: int = 0) -> int:
+    """An integer of any kind, of at least `least`, as Python's.
 
     Raises:
         TypeError: it is no integer.
-        ValueError: it is negative.
+        ValueError: it is less.
     """
     number = as_integer(value)
     if number is None:
-        raise TypeError(f"{name} is {value!r}, expected an integer of 0 or more")
-    if number < 0:
-        raise ValueError(f"{name} is {number}, expected an integer of 0 or more")
+        raise TypeError(f"{name} is {value!r}, expected an integer of {least} or more")
+    if number < least:
+        raise ValueError(f"{name} is {number}, expected an integer of {least} or more")
     return number
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..model import as_integer, tiles
+from ..model import check_count, tiles
 from . import streams
 from .command_line import progress_bar
 from .files import check_writable, save_tensors
@@ -85,9 +85,9 @@ def build(
         ValueError: An argument is out of range, there are too few readable photos, a validation
             file is a training photo as well, or the output cannot be written.
     """
-    pairs = _integer("pairs", pairs, least=1)
-    validation = _integer("validation", validation, least=1)
-    seed = _integer("seed", seed, least=0)
+    pairs = check_count("pairs", pairs, least=1)
+    validation = check_count("validation", validation, least=1)
+    seed = check_count("seed", seed, least=0)
     out = Path(out)
     names = ["train_data.pkl", "val_data.pkl", ABOUT] + ["clean_data.pkl"] * clean
     for name in names:
@@ -104,16 +104,6 @@ def build(
     about = {"kind": kind, "pairs": pairs, "checksum": checksum(*train_data)}
     write_results(out / ABOUT, seed, about)
     save_tensors(train_data, out / "train_data.pkl")  # last: where it lies, the set is complete
-
-
-def _integer(name: str, value: object, least: int) -> int:
-    """An integer of any kind as Python's; TypeError or ValueError unless it is at least `least`."""
-    number = as_integer(value)
-    if number is None:
-        raise TypeError(f"{name} is {value!r}; expected an integer of at least {least}")
-    if number < least:
-        raise ValueError(f"{name} is {number}; expected at least {least}")
-    return number
 
 
 def _photos(

@@ -38,6 +38,20 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all.
+
+    Args:
+        path: The file to write.
+        text: What it is to hold.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def check_writable(path: str | os.PathLike) -> None:
     """Make the folder of `path` and see whether a file can be written there.
 

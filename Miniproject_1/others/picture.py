@@ -110,14 +110,7 @@ def _write(
 
 @program
 def main(argv: list[str] | None = None) -> int:
-    """Write the picture.
-
-    Args:
-        argv: Arguments; None: those of the process.
-
-    Returns:
-        The exit code.
-    """
+    """Write the picture; `program` says what it takes and returns."""
     arguments = _arguments(argv)
     check_suffix(arguments.output)
     check_writable(arguments.output)

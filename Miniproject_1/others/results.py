@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .files import replacing
+from .files import write_text
 
 CHECKSUM_DIGITS = 12  # hex digits: 48 bits tell data sets apart and are short enough to compare
 
@@ -101,8 +101,7 @@ def write_results(path: str | os.PathLike, seed: int, measured: dict) -> None:
         OSError: The file cannot be written.
     """
     row = strict({"seed": seed} | circumstances() | measured)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(row, indent=1) + "\n")
+    write_text(path, json.dumps(row, indent=1) + "\n")
 
 
 def append_results(path: str | os.PathLike, measured: dict) -> None:

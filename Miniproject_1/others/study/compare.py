@@ -230,14 +230,7 @@ def speed_table(rows: list[Row]) -> str:
 
 @program
 def main(argv: list[str] | None = None) -> int:
-    """Compare.
-
-    Args:
-        argv: Arguments; None: those of the process.
-
-    Returns:
-        The exit code.
-    """
+    """Compare recipes; `program` says what it takes and returns."""
     arguments = _arguments(argv)
     if arguments.results:
         check_writable(arguments.results)

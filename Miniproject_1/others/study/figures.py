@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...model import Recipe
 from ..command_line import Parser, program
-from ..files import check_writable, replacing
+from ..files import check_writable, replacing, write_text
 from ..noise import CELL, SIZE
 from .measurements import (
     EQUAL_MINUTES,
@@ -346,14 +346,7 @@ def plot(axes: "Axes", training: Row, key: str, unit: float, style: str, color: 
 
 @program
 def main(argv: list[str] | None = None) -> int:
-    """Write figure and numbers.
-
-    Args:
-        argv: Arguments; None: those of the process.
-
-    Returns:
-        The exit code.
-    """
+    """Write figure and numbers; `program` says what it takes and returns."""
     arguments = _parser().parse_args(argv)
     figure = arguments.output / "figures/training.pdf"
     numbers = arguments.output / "results/numbers.tex"
@@ -363,8 +356,7 @@ def main(argv: list[str] | None = None) -> int:
     check_writable(numbers)
     with replacing(figure) as temporary:
         draw(results, temporary)
-    with replacing(numbers) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(numbers, text)
     print(f"wrote {figure} and {numbers}")
     return 0
 

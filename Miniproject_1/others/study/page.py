@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..command_line import Parser, program
-from ..files import check_writable, replacing
+from ..files import check_writable, write_text
 from . import robustness
 from .compare import speed_table
 from .measurements import MACHINE, Results, read, target_pairs
@@ -243,14 +243,7 @@ def unique(texts: Iterable[str]) -> list[str]:
 
 @program
 def main(argv: list[str] | None = None) -> int:
-    """Write or check the page.
-
-    Args:
-        argv: Arguments; None: those of the process.
-
-    Returns:
-        The exit code.
-    """
+    """Write or check the page; `program` says what it takes and returns."""
     arguments = _parser().parse_args(argv)
     output, text = arguments.output, page(read(arguments.results))
     if arguments.check:
@@ -260,8 +253,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{output} is what {arguments.results} gives")
         return 0
     check_writable(output)
-    with replacing(output) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(output, text)
     print(f"wrote {output}")
     return 0
 

@@ -130,14 +130,7 @@ def study(model: Model, files: list[Path], seed: int, cases: Iterable[Case] = CA
 
 @program
 def main(argv: list[str] | None = None) -> int:
-    """Measure all cases.
-
-    Args:
-        argv: Arguments; None: those of the process.
-
-    Returns:
-        The exit code.
-    """
+    """Measure all cases; `program` says what it takes and returns."""
     arguments = _parser().parse_args(argv)
     if arguments.results:
         check_writable(arguments.results)
