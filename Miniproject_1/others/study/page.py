@@ -6,6 +6,7 @@ All of it comes from the results files of report/results; with --check the page 
 import argparse
 import statistics
 import sys
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from .rows import Row, budget, decibels, grouped, markdown, mean, seeds, title
 PROGRAM = "python -m Miniproject_1.others.study.page"
 RESULTS = Path("report/results")
 PAGE = Path("report/RESULTS.md")
+WIDTH = 100  # columns of the page's sentences
 SOURCES = {"photos": "from photos", "scenes": "from generated scenes", "given": "given as files"}
 HEAD = f"""# Results
 
@@ -181,6 +183,7 @@ def section(heading: str, about: str, table: str, rows: list[Row], file: str) ->
     facts = [*data(rows), *machines(rows), f"rows of [{file}](results/{file}), made by"]
     shown = "\n".join(f"- {fact}" for fact in facts)
     commands = "\n".join(unique(row["command"] for row in rows))
+    about = textwrap.fill(about, WIDTH, break_long_words=False, break_on_hyphens=False)
     return f"## {heading}\n\n{about}\n\n{table}\n\n{shown}\n\n```sh\n{commands}\n```"
 
 
