@@ -4,14 +4,15 @@ PYTHON := .venv/bin/python
 empty :=
 PROJECT := Proj_$(subst $(empty) ,_,$(strip $(SCIPERS)))
 
-.PHONY: help run test results report zip clean
+.PHONY: help run test results report zip submission clean
 
 help:
 	@echo 'make run      grade the pretrained network and a short training, and draw out/example.png'
 	@echo 'make test     lint, check types and run the tests'
 	@echo 'make results  write report/RESULTS.md from the results files'
 	@echo 'make report   typeset report/Report_1.pdf'
-	@echo 'make zip SCIPERS="111111 222222 333333"   the zip to hand in'
+	@echo 'make zip SCIPERS="111111 222222 333333"          the zip to hand in'
+	@echo 'make submission SCIPERS="111111 222222 333333"   ... unpacked and graded'
 	@echo 'make clean    remove what these made, but for .venv and data'
 
 # Trains on generated scenes and measures on photos, both without a download.
@@ -62,6 +63,14 @@ zip:
 	cp bestmodel.pth report/Report_1.pdf out/$(PROJECT)/Miniproject_1
 	cd out && python3 -m zipfile -c ../$(PROJECT).zip $(PROJECT)
 	@echo 'wrote $(PROJECT).zip'
+
+# Grades what the zip holds, in an empty folder.
+submission: zip .venv/.stamp out/data/train_data.pkl
+	rm -rf out/unpacked
+	$(PYTHON) -m zipfile -e $(PROJECT).zip out/unpacked
+	cd out/unpacked/$(PROJECT)/Miniproject_1 && \
+		ls __init__.py model.py bestmodel.pth Report_1.pdf others/__init__.py >/dev/null
+	$(PYTHON) test.py -p out/unpacked/$(PROJECT) -d out/data
 
 clean:
 	rm -rf out build dist *.egg-info Proj_*.zip .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,603 +1,1775 @@
-"""Grade a submission: python test.py [-p PROJECT_FOLDER] [-d DATA_FOLDER] [--epochs N]
+"""Grade submissions of the Noise2Noise mini-project.
 
-Checks the interface, what `predict` returns, the pretrained weights and a timed training from
-scratch, one verdict a line, whatever the submission does: a crash in it is a FAIL with its reason.
-PSNR has peak 1 on values scaled to [0, 1] and is given averaged over images ("per image", the
-course's score) and from the mean error of all images ("pooled").
+    python test.py -p PROJECT_FOLDER [-d DATA_FOLDER] [--epochs N]      one submission
+    python test.py -p CLASS/* -d DATA_FOLDER -o RESULTS_FOLDER          a class
 
-Needs PyTorch only. Exit code: 0 all checks passed, 1 a check failed, 2 after `error: ...`, 130
-after Ctrl-C.
+A submission is a folder, or a zip, that holds Miniproject_1/model.py with a class Model. *Required*
+checks are what the course asks; *notes* are what else is worth knowing, and no part of the grade.
+The course's score is the PSNR with peak 1 on values in [0, 1], averaged over images ("per image");
+"pooled" is the PSNR of the mean error.
+
+This one file can be copied to another machine; it needs Linux or macOS, Python 3.11 and PyTorch.
+Exit code: 0 if every required check of every submission passed, 1 if not, 2 after `error: ...`,
+130 after Ctrl-C.
 """
 
+# Reads from top to bottom: the two parts of the grade (data, checks), then how a submission is run
+# (judge, child, isolation), then the class (rows, files, tables) and the command line.
+
+import argparse
 import ast
 import contextlib
+import csv
+import ctypes
+import hashlib
 import importlib
-import inspect
 import io
+import json
 import os
+import platform
 import random
+import re
+import resource
+import select
+import shlex
+import shutil
 import signal
+import site
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
-import unittest
-import warnings
-from dataclasses import dataclass, field
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-# The harness's own data helpers. `import_submission` forgets this package before it imports the one
-# to grade.
-from Miniproject_1.others.command_line import Parser, program
-from Miniproject_1.others.datasets import build
-from Miniproject_1.others.files import check_writable, load_tensors
-from Miniproject_1.others.results import processor, strict, write_results
-
-ROOT = Path(__file__).resolve().parent
 PACKAGE = "Miniproject_1"
-LIMIT = {
-    "cuda": 10 * 60,
-    "cpu": 45 * 60,
-}  # seconds for training and testing together, from the assignment
-MARGIN = 1.0  # dB over the noisy input asked of pretrained weights; a trivial method gains about 2
-RETRAIN_PAIRS = 1000  # pairs of the short trainings that continue from the pretrained weights,
-FEW = 200  # and validation images for these
-BATCH = 100  # images per call of predict in a measurement, a size that the assignment names
-SHOW_WARNING = warnings.showwarning  # with its place in the submission, which `program` leaves out
-SEED = 0  # global seed set before every check, so that a grade can be repeated
+ROOT = Path(__file__).resolve().parent
+PROTECTION = """\
+What is protected: each submission runs in a process of its own, on a copy of its folder, and gives
+back nothing but the bytes of its predictions. Clean images, PSNR, clocks, verdicts and files stay
+with the judge, which ends the process and its descendants at a limit of time or memory. Inside the
+sandbox (Linux, where unprivileged namespaces are allowed) it has no network, writes to its copy
+only, and sees neither the data, nor the other submissions, nor the judge's process. Outside of it,
+code that is malicious rather than wrong can do all that your user account can: read the clean
+images, end the judge, write to your files. docs/GRADING.md says what a cheat could still do."""
 
+COURSE_PAIRS = 50_000
+COURSE_LIMIT = {"cuda": 10 * 60, "cpu": 45 * 60}  # seconds for training and testing, asked by it
+SHORT_TRAINING = 10_000  # pairs of the trainings that the course does not time: many batch sizes
+AUTOGRAD_OFF = 5_000  # divide it, and this one
+BATCH = 100  # images per call of predict, a size that the course names
+FEW = 200  # validation images after the short trainings
+SAME = 1.0  # grey levels: predictions that differ by less are the same
+FOLLOWED = 0.9  # of the error to inverted images is left when a training has followed these
+SEED = 0
 
-# --------------------------------------------------------------------------------------------------
-# Measuring
-# --------------------------------------------------------------------------------------------------
+START_LIMIT = 300  # seconds for Python and torch to start
+POLL = 0.25  # seconds between two looks at processes and memory
+HEADER = 1 << 16  # bytes of an answer's first line, at most
+LOG = 1 << 20  # bytes of a submission's output that are kept
+LARGEST_FILE = 4 << 30  # bytes that a submission may write to one file
+LARGEST_COPY = 2 << 30  # bytes of a submission's folder
+GIB = 1 << 30
 
-
-def psnr(images, clean):
-    """PSNR in dB of N x C x H x W images in [0, 255], as {"per_image": dB, "pooled": dB}."""
-    mse = ((images.double() - clean.double()) / 255).square().flatten(1).mean(1)
-    mse = mse.clamp(
-        min=1e-10
-    )  # a flat image without error counts 100 dB, or the mean would be infinite
-    return {"per_image": -10 * mse.log10().mean().item(), "pooled": -10 * mse.mean().log10().item()}
-
-
-def predict(model, noisy):
-    """`model.predict(noisy)` on the CPU; ValueError unless finite and of the same shape."""
-    output = model.predict(noisy.clone())  # a copy, for those that work in place
-    if not isinstance(output, torch.Tensor):
-        raise ValueError(f"predict returned a {type(output).__name__}, expected a tensor")
-    if output.shape != noisy.shape:
-        raise ValueError(
-            f"predict returned {shape(output)} for {shape(noisy)}, expected the same shape"
-        )
-    if not output.isfinite().all():
-        raise ValueError("predict returned NaN or infinity")
-    return output.detach().cpu()
-
-
-def require_scale(output):
-    """Raise ValueError if `output`, of images in [0, 255], looks like images in [0, 1]."""
-    if output.max() <= 1.5:
-        raise ValueError(
-            f"predict returned values from {output.min():.2f} to {output.max():.2f}, which"
-            " looks like [0, 1]; expected [0, 255], the scale of its input"
-        )
-
-
-def shape(tensor):
-    return " x ".join(map(str, tensor.shape))
-
-
-# --------------------------------------------------------------------------------------------------
-# The submission
-# --------------------------------------------------------------------------------------------------
-
-
-def is_inside(module, package):
-    file = getattr(module, "__file__", None)
-    return isinstance(file, str) and Path(file).resolve().is_relative_to(package)
-
-
-def import_submission(folder):
-    """Import `folder`/Miniproject_1 afresh; returns the Model of the package and of its `model`.
-
-    Raises ImportError if Python found another Miniproject_1 than the one in `folder`.
-    """
-    package = (folder / PACKAGE).resolve()
-    for name, module in list(sys.modules.items()):
-        if name.split(".")[0] == PACKAGE or is_inside(module, package):
-            del sys.modules[name]
-    sys.path[:] = [
-        str(folder),
-        *(entry for entry in sys.path if Path(entry).resolve() not in (folder, ROOT)),
-    ]
-    importlib.invalidate_caches()
-    top, module = importlib.import_module(PACKAGE), importlib.import_module(f"{PACKAGE}.model")
-    if not is_inside(module, package):
-        raise ImportError(f"Python found {module.__file__} instead of {package / 'model.py'}")
-    return top.Model, module.Model
-
-
-def foreign_imports(folder):
-    """Packages other than PyTorch and Python's own that the imported submission imports."""
-    package = (folder / PACKAGE).resolve()
-    allowed = {
-        "torch",
-        PACKAGE,
-        *sys.stdlib_module_names,
-        *(path.stem for path in package.rglob("*.py")),
-        *(path.name for path in package.rglob("*") if path.is_dir()),
-    }
-    names = set()
-    for module in list(sys.modules.values()):
-        if is_inside(module, package):
-            for node in ast.walk(ast.parse(Path(module.__file__).read_bytes())):
-                if isinstance(node, ast.Import):
-                    names.update(alias.name for alias in node.names)
-                elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                    names.add(node.module)
-    return sorted({name.split(".")[0] for name in names} - allowed)
-
-
-# --------------------------------------------------------------------------------------------------
-# The checks, in the order in which they run
-# --------------------------------------------------------------------------------------------------
-
-
-class Overrun(BaseException):
-    """A check ran past the limit.
-
-    Not an Exception, so that a submission's `except Exception` lets it out.
-    """
-
-
-class Failed(AssertionError):
-    """A check's own verdict, as distinct from an assertion inside the submission."""
+# ---- data and PSNR -----------------------------------------------------------------------------
 
 
 @dataclass
-class Grade:
-    """What is graded, and the numbers that the checks leave for the summary."""
+class Data:
+    """What is trained and measured on: uint8 images in [0, 255], N x 3 x H x W."""
 
-    folder: Path
-    train: tuple  # two uint8 tensors N x 3 x H x W: noisy, noisy
-    validation: tuple  # two uint8 tensors N x 3 x H x W: noisy, clean
-    epochs: int
-    limit: float  # seconds
-    model_class: type | None = None
-    psnr: dict = field(default_factory=dict)  # stage -> {"per_image": dB, "pooled": dB}
-    seconds: dict = field(
-        default_factory=dict
-    )  # "training" and "testing" of the training from scratch
-    history: list | None = None  # rows per epoch, where the submission keeps them
+    noisy_a: Tensor
+    noisy_b: Tensor
+    noisy: Tensor
+    clean: Tensor  # never leaves this process
+    scenes: Tensor | None  # N x 3 x 256 x 256: the clean scenes of some images, for other noise
 
+    @property
+    def few(self) -> bool:
+        """Whether the pairs are too few for verdicts on training."""
+        return len(self.noisy_a) < SHORT_TRAINING
 
-class Check(unittest.TestCase):
-    """Base: each check starts from one seed with autograd on, is silent, and ends at the limit."""
-
-    failureException = Failed
-    longMessage = False
-    grade: Grade = None  # set by `main`
-    detail = ""  # shown beside the verdict
-
-    def setUp(self):
-        torch.manual_seed(SEED)
-        random.seed(SEED)
-        torch.set_grad_enabled(True)
-        output = contextlib.ExitStack()
-        output.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        output.enter_context(contextlib.redirect_stderr(io.StringIO()))
-        output.enter_context(warnings.catch_warnings())
-        warnings.showwarning = SHOW_WARNING
-        self.addCleanup(output.close)
-        self.start_limit()
-        self.addCleanup(self.stop_limit)
-
-    def start_limit(self):
-        """Stop this check with `Overrun` when the limit is reached; Windows has no such timer."""
-        if hasattr(signal, "setitimer"):
-
-            def stop(*_):
-                raise Overrun(f"stopped at the limit of {self.grade.limit:,.0f} s")
-
-            signal.signal(signal.SIGALRM, stop)
-            signal.setitimer(signal.ITIMER_REAL, self.grade.limit)
-
-    def stop_limit(self):
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def fresh(self):
-        if self.grade.model_class is None:
-            self.fail("the submission could not be imported")
-        return self.grade.model_class()
-
-    def pretrained(self):
-        model = self.fresh()
-        model.load_pretrained_model()
-        return model
-
-    def noisy(self, n, height, width):
-        """Noisy validation images, repeated in all directions to n x 3 x height x width, uint8."""
-        images = self.grade.validation[0]
-        images = images[torch.arange(n) % len(images)]
-        tiling = (-(-height // images.shape[2]), -(-width // images.shape[3]))  # rounded up
-        return images.repeat(1, 1, *tiling)[..., :height, :width].contiguous()
-
-    def measure(self, model, number=None, *, any_scale=False):
-        """PSNR of the first `number` validation images (default: all), denoised by `model`."""
-        noisy, clean = (images[:number] for images in self.grade.validation)
-        output = torch.cat([predict(model, batch) for batch in noisy.split(BATCH)])
-        if not any_scale:
-            require_scale(output)
-        return psnr(output, clean)
-
-    def require_beats_noisy(self, result, number=None, margin=0.0):
-        """Fail unless `result`, of `measure`, is more than `margin` dB above the noisy images."""
-        result = result["per_image"]
-        floor = psnr(*(images[:number] for images in self.grade.validation))["per_image"] + margin
-        self.detail = f"{result:.2f} dB"
-        self.assertGreater(result, floor, f"{result:.2f} dB, expected more than {floor:.2f} dB")
+    def checksum(self) -> str:
+        digest = hashlib.sha256()
+        for images in (self.noisy_a, self.noisy_b, self.noisy, self.clean):
+            digest.update(raw_bytes(images))
+        return digest.hexdigest()[:12]
 
 
-class Interface(Check):
-    def test_import(self):
-        """both imports give the same class"""
-        of_package, of_module = import_submission(self.grade.folder)
-        self.grade.model_class = of_package
-        self.assertIs(of_package, of_module, f"{PACKAGE}.Model is not {PACKAGE}.model.Model")
-
-    def test_signatures(self):
-        """Model(), load_pretrained_model(), train(a, b, num_epochs) and predict(noisy)"""
-        model = self.fresh()
-        for name, args, kwargs in (
-            ("load_pretrained_model", (), {}),
-            ("train", (0, 0), {"num_epochs": 1}),
-            ("train", (0, 0, 1), {}),
-            ("predict", (0,), {}),
-        ):
-            method = getattr(model, name, None)
-            self.assertTrue(callable(method), f"Model has no method {name}")
-            try:
-                inspect.signature(method).bind(*args, **kwargs)
-            except TypeError as error:
-                self.fail(f"{name}{inspect.signature(method)}: {error}")
-
-    def test_working_directory(self):
-        """imports and loads its weights from any working directory"""
-        start = os.getcwd()
-        with tempfile.TemporaryDirectory() as elsewhere:
-            os.chdir(elsewhere)
-            try:
-                import_submission(self.grade.folder)[0]().load_pretrained_model()
-            finally:
-                os.chdir(start)  # before the folder goes
-
-    def test_torch_only(self):
-        """imports only PyTorch and the standard library"""
-        self.fresh()
-        names = foreign_imports(self.grade.folder)
-        self.assertFalse(names, f"imports {', '.join(names)}")
+def raw_bytes(tensor: Tensor) -> bytes:
+    """The numbers of a tensor on the CPU, without NumPy, which may be missing."""
+    tensor = tensor.contiguous()
+    return ctypes.string_at(tensor.data_ptr(), tensor.numel() * tensor.element_size())
 
 
-class Prediction(Check):
-    def keeps_shape(self, *size):
-        model, noisy = self.pretrained(), self.noisy(*size)
-        for images in (noisy, noisy.float()):
-            predict(model, images)
-
-    def test_large_image(self):
-        """predict keeps the shape of 1 x 3 x 512 x 512, uint8 and float"""
-        self.keeps_shape(1, 512, 512)
-
-    def test_many_images(self):
-        """predict keeps the shape of 100 x 3 x 32 x 32, uint8 and float"""
-        self.keeps_shape(100, 32, 32)
-
-    def test_odd_size(self):
-        """predict keeps the shape of 3 x 3 x 37 x 53, uint8 and float"""
-        self.keeps_shape(3, 37, 53)
-
-    def test_range(self):
-        """predict stays in [0, 255] and on that scale"""
-        output = predict(self.pretrained(), self.noisy(100, 32, 32))
-        require_scale(output)
-        low, high = output.min().item(), output.max().item()
-        self.assertTrue(
-            0 <= low and high <= 255, f"values from {low:.2f} to {high:.2f}, expected [0, 255]"
-        )
-
-    def test_dtypes_agree(self):
-        """predict gives the same for uint8 and float input, within 1 grey level"""
-        model, noisy = self.pretrained(), self.noisy(100, 32, 32)
-        of_uint8, of_float = predict(model, noisy).float(), predict(model, noisy.float()).float()
-        difference = (of_uint8 - of_float).abs().max().item()
-        self.assertLessEqual(difference, 1, f"they differ by up to {difference:.1f} grey levels")
-
-    def test_no_gradients(self):
-        """predict returns no gradients"""
-        output = self.pretrained().predict(self.noisy(2, 32, 32))
-        self.assertFalse(output.requires_grad, "requires_grad is set")
-
-    def test_input_unchanged(self):
-        """predict leaves its input as it was"""
-        model = self.pretrained()
-        for images in (self.noisy(2, 32, 32), self.noisy(2, 32, 32).float()):
-            before = images.clone()
-            model.predict(images)
-            self.assertTrue(
-                images.equal(before), f"predict changed its {images.dtype} input in place"
-            )
+def load_data(folder: Path, validation: Path | None, pairs: int | None) -> Data:
+    """Read train_data.pkl, val_data.pkl (or `validation`) and, if there is one, val_scenes.pkl."""
+    noisy_a, noisy_b = load_pair(folder / "train_data.pkl")
+    noisy, clean = load_pair(validation or folder / "val_data.pkl")
+    scenes = None
+    if (folder / "val_scenes.pkl").exists():
+        scenes = load(folder / "val_scenes.pkl")
+        require_images(folder / "val_scenes.pkl", scenes)
+    return Data(noisy_a[:pairs], noisy_b[:pairs], noisy, clean, scenes)
 
 
-class Pretrained(Check):
-    def test_psnr(self):
-        """the pretrained weights beat the noisy input by 1 dB"""
-        self.grade.psnr["pretrained"] = result = self.measure(self.pretrained())
-        self.require_beats_noisy(result, margin=MARGIN)
-
-    def test_continued(self):
-        """load_pretrained_model, then train(a, b, num_epochs=1) on it, beats the noisy input"""
-        self.continue_training()
-
-    def test_autograd_off(self):
-        """the same with autograd switched off globally"""
-        torch.set_grad_enabled(False)  # what another project in the grader's process may do
-        self.continue_training()
-
-    def continue_training(self):
-        model = self.pretrained()
-        model.train(*(copy[:RETRAIN_PAIRS].clone() for copy in self.grade.train), num_epochs=1)
-        self.require_beats_noisy(self.measure(model, FEW), FEW)
+def load(file: Path):
+    if not file.is_file():
+        raise ValueError(f"{file}: no such file; `python -m {PACKAGE} data` makes such a folder")
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch has many
+        raise ValueError(f"{file}: cannot be read, is it damaged? ({one_line(error)})") from None
 
 
-class TrainingFromScratch(Check):
-    def test_improves(self):
-        """training a fresh Model() improves it"""
-        grade, clock = self.grade, time.perf_counter
-        noisy_a, noisy_b = (copy.clone() for copy in grade.train)
-        model = self.fresh()
-        before = grade.psnr["untrained"] = self.measure(
-            model, any_scale=True
-        )  # fresh weights may give about 0
-        self.start_limit()
-        start = clock()
-        try:
-            with (
-                contextlib.redirect_stdout(sys.__stdout__),
-                contextlib.redirect_stderr(sys.__stderr__),
-            ):
-                print(
-                    f"\ntraining from scratch: {len(noisy_a):,} pairs, epochs: {grade.epochs}, "
-                    "limit: "
-                    f"{grade.limit:,.0f} s",
-                    flush=True,
-                )
-                model.train(noisy_a, noisy_b, grade.epochs)
-                print(flush=True)
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-        finally:
-            grade.seconds["training"] = clock() - start
-        after = grade.psnr["retrained"] = self.measure(model)
-        grade.seconds["testing"] = clock() - start - grade.seconds["training"]
-        with contextlib.suppress(TypeError, ValueError):  # what JSON cannot hold is not kept
-            grade.history = strict(getattr(model, "history", None))
-        self.detail = f"{before['per_image']:.2f} dB before, {after['per_image']:.2f} dB after"
-        self.assertGreater(after["per_image"], before["per_image"], self.detail)
-
-    def test_beats_noisy(self):
-        """training from scratch beats the noisy input"""
-        self.require_finished()
-        self.require_beats_noisy(self.grade.psnr["retrained"])
-
-    def test_limit(self):
-        """training and testing end within the limit"""
-        used = sum(self.grade.seconds.values())
-        self.detail = f"{used:,.0f} s of {self.grade.limit:,.0f} s"
-        self.assertLessEqual(used, self.grade.limit, self.detail)
-        self.require_finished()
-
-    def require_finished(self):
-        if "retrained" not in self.grade.psnr:
-            self.fail("the training from scratch did not give a result")
+def load_pair(file: Path) -> tuple[Tensor, Tensor]:
+    content = load(file)
+    if not isinstance(content, tuple) or len(content) != 2:
+        raise ValueError(f"{file}: holds a {type(content).__name__}, expected a tuple of 2 tensors")
+    for images in content:
+        require_images(file, images)
+    if content[0].shape != content[1].shape:
+        raise ValueError(f"{file}: holds {shape(content[0])} and {shape(content[1])} images")
+    return content
 
 
-CHECKS = (Interface, Prediction, Pretrained, TrainingFromScratch)
+def require_images(file: Path, images: object) -> None:
+    """ValueError unless they are N x 3 x H x W uint8 images."""
+    expected = "expected N x 3 x H x W of torch.uint8"
+    if not isinstance(images, Tensor):
+        raise ValueError(f"{file}: holds a {type(images).__name__}, {expected}")
+    if images.dim() != 4 or images.shape[1] != 3 or images.dtype != torch.uint8 or not len(images):
+        raise ValueError(f"{file}: holds {shape(images)} of {images.dtype}, {expected}")
 
 
-class Verdicts(unittest.TestResult):
-    """Prints a line per check, and keeps all in `rows`. Whatever is not a success has failed."""
-
-    def __init__(self):
-        super().__init__()
-        self.out = sys.stdout  # the real one: the checks redirect it
-        self.rows = []
-
-    def startTest(self, test):
-        super().startTest(test)
-        self.start = time.perf_counter()
-
-    def verdict(self, test, passed, detail):
-        seconds = time.perf_counter() - self.start
-        self.rows.append(
-            {
-                "check": test.shortDescription(),
-                "passed": passed,
-                "detail": detail,
-                "seconds": round(seconds, 2),
-            }
-        )
-        print(
-            f"{'PASS' if passed else 'FAIL'}  {test.shortDescription()}{detail and ': ' + detail}  "
-            f"({seconds:.1f} s)",
-            file=self.out,
-            flush=True,
-        )
-
-    def addSuccess(self, test):
-        self.verdict(test, True, test.detail)
-
-    def addFailure(self, test, err):
-        self.verdict(test, False, str(err[1]))
-
-    def addError(self, test, err):
-        self.verdict(test, False, one_line(err[1], test.grade.folder))
-
-    def addSkip(self, test, reason):
-        self.verdict(test, False, f"skipped by the submission: {reason}")
+def shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape))
 
 
-def one_line(error, folder):
-    """An exception as one line of bounded length, with the place in the submission."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    text = text if len(text) <= 200 else text[:197] + "..."
-    package = (folder / PACKAGE).resolve()
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).resolve().is_relative_to(package)
-    ]
-    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text
-
-
-# --------------------------------------------------------------------------------------------------
-# The command
-# --------------------------------------------------------------------------------------------------
-
-
-def load_data(folder, validation, pairs):
-    """(noisy, noisy) to train on, (noisy, clean) to validate; ValueError or OSError if unusable."""
-    if folder is None:
-        folder = ROOT / "data"
-        if not any((folder / name).exists() for name in ("train_data.pkl", "val_data.pkl")):
-            print(f"no -d DATA_FOLDER: building the built-in scenes in {folder}, once", flush=True)
-            build(folder)
-    loaded = []
-    for file in (folder / "train_data.pkl", validation or folder / "val_data.pkl"):
-        first, second = load_tensors(file)
-        if first.shape[1] != 3 or not first.dtype == second.dtype == torch.uint8:
-            raise ValueError(
-                f"{file}: {shape(first)} of {first.dtype} and {second.dtype}, "
-                "expected N x 3 x H x W of torch.uint8"
-            )
-        loaded.append((first, second))
-    return tuple(copy[:pairs] for copy in loaded[0]), loaded[1]
-
-
-def print_summary(grade, rows):
-    print(f"\n{'PSNR (dB)':<26}{'per image':>10}{'pooled':>10}")
-    for stage in ("noisy", "pretrained", "untrained", "retrained"):
-        values = grade.psnr.get(stage)
-        cells = (f"{values[key]:.2f}" if values else "-" for key in ("per_image", "pooled"))
-        print(f"{stage:<26}" + "".join(f"{cell:>10}" for cell in cells))
-    training, testing = (grade.seconds.get(key, 0) for key in ("training", "testing"))
-    print(
-        f"time: {training + testing:,.0f} s of {grade.limit:,.0f} s, training {training:,.0f} s "
-        f"({grade.epochs} x {len(grade.train[0]):,} pairs) and testing {testing:,.0f} s, "
-        f"on {processor()}"
-    )
-    passed = sum(row["passed"] for row in rows)
-    print(f"{passed} passed, {len(rows) - passed} failed")
-
-
-def figures(grade, rows):
-    """What a results file keeps."""
+def psnr(images: Tensor, clean: Tensor) -> dict[str, float]:
+    """PSNR in dB of images in [0, 255], with peak 1 on values in [0, 1]."""
+    mse = ((images.double() - clean.double()) / 255).square().flatten(1).mean(1)
+    mse = mse.clamp(min=1e-10)  # an image without error counts 100 dB, not infinity
     return {
-        "pairs": len(grade.train[0]),
-        "validation_images": len(grade.validation[0]),
-        "epochs": grade.epochs,
-        "limit": grade.limit,
-        "seconds": grade.seconds,
-        "psnr": grade.psnr,
-        "history": grade.history,
-        "checks": rows,
+        "per_image": -10 * mse.log10().mean().item(),
+        "pooled": -10 * mse.mean().log10().item(),
     }
 
 
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+def pixelate(scenes: Tensor, cell: int, generator: torch.Generator) -> Tensor:
+    """The course's noise: of each cell of `cell` x `cell` pixels, one that is drawn at random."""
+    n, _, height, width = scenes.shape
+    places = (n, height // cell, width // cell)
+    rows = torch.arange(0, height, cell)[:, None] + torch.randint(cell, places, generator=generator)
+    columns = torch.arange(0, width, cell) + torch.randint(cell, places, generator=generator)
+    return scenes[torch.arange(n)[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
 
 
-positive.__name__ = "positive integer"  # what argparse calls the type in its error
+# ---- the checks, in the order in which they run --------------------------------------------------
 
 
-@program
-def main(argv=None):
-    parser = Parser(
-        description="Grade a submission: interface, predictions, pretrained weights, training.",
-        epilog="example: python test.py -p Proj_123456_234567_345678 -d data --epochs 10",
+class Failed(Exception):
+    """The verdict of a check, with its cause."""
+
+
+class NotRun(Exception):
+    """A check that cannot be run on these data, with its reason."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A function that returns what to show beside PASS, or raises Failed or NotRun."""
+
+    name: str
+    title: str
+    run: Callable[["Exam"], str]
+    limit: float | None  # seconds; None: the course's
+    required: bool  # False: a note
+    needs: tuple[str, ...]  # checks that must have passed
+    unless: tuple[str, ...]  # checks that must not have failed
+
+
+CHECKS: dict[str, Check] = {}
+
+
+def check(
+    title: str,
+    *,
+    limit: float | None,
+    required: bool = True,
+    needs: tuple[str, ...] = (),
+    unless: tuple[str, ...] = (),
+):
+    """Decorate a function as a check."""
+
+    def register(run: Callable[["Exam"], str]) -> Callable[["Exam"], str]:
+        name = run.__name__
+        CHECKS[name] = Check(name, title, run, limit, required, needs, unless)
+        return run
+
+    return register
+
+
+@check("Miniproject_1.model has a class Model, made without arguments", limit=120)
+def constructs(exam: "Exam") -> str:
+    exam.fresh()
+    return ""
+
+
+@check("imports only PyTorch and Python's own modules", limit=60, needs=("constructs",))
+def imports(exam: "Exam") -> str:
+    used = sorted(exam.foreign_imports(used=True) - exam.options.allow)
+    if used:
+        raise Failed(f"imports {', '.join(used)}; --allow permits a package")
+    return ""
+
+
+@check("load_pretrained_model() loads the weights", limit=120, needs=("constructs",))
+def loads(exam: "Exam") -> str:
+    exam.pretrained()
+    return ""
+
+
+@check("predict keeps the shape of 100 x 3 x 32 x 32", limit=120, needs=("loads",))
+def predicts(exam: "Exam") -> str:
+    exam.pretrained()
+    exam.predict(exam.noisy(100, 32, 32))
+    return ""
+
+
+@check("predict answers on the scale of its input, 0 to 255", limit=120, needs=("predicts",))
+def scale(exam: "Exam") -> str:
+    exam.pretrained()
+    require_scale(exam.predict(exam.noisy(100, 32, 32)))
+    return ""
+
+
+@check("predict stays in [0, 255]", limit=120, needs=("scale",))
+def value_range(exam: "Exam") -> str:
+    exam.pretrained()
+    output = exam.predict(exam.noisy(100, 32, 32))
+    low, high = output.min().item(), output.max().item()
+    if low < 0 or high > 255:
+        raise Failed(f"values from {low:.2f} to {high:.2f}")
+    return ""
+
+
+@check("predict gives the same result twice", limit=120, needs=("predicts",))
+def repeats(exam: "Exam") -> str:
+    exam.pretrained()
+    noisy = exam.noisy(100, 32, 32)
+    difference = largest_difference(exam.predict(noisy), exam.predict(noisy))
+    if difference > SAME:
+        raise Failed(
+            f"predict is random (dropout without eval()?): up to {difference:.1f} grey levels apart"
+        )
+    return ""
+
+
+@check("predict gives the same for uint8 and float input", limit=120, needs=("repeats",))
+def floats(exam: "Exam") -> str:
+    exam.pretrained()
+    noisy = exam.noisy(100, 32, 32)
+    difference = largest_difference(exam.predict(noisy), exam.predict(noisy.float()))
+    if difference > SAME:
+        raise Failed(f"they differ by up to {difference:.1f} grey levels")
+    return ""
+
+
+@check("predict keeps the shape of 1 x 3 x 512 x 512", limit=180, needs=("predicts",))
+def large(exam: "Exam") -> str:
+    exam.pretrained()
+    exam.predict(exam.noisy(1, 512, 512))
+    return ""
+
+
+@check("the pretrained weights beat the noisy input", limit=600, needs=("scale",))
+def pretrained(exam: "Exam") -> str:
+    exam.pretrained()
+    exam.psnr["pretrained"] = exam.measure()
+    return exam.require_beats_noisy(exam.psnr["pretrained"])
+
+
+@check("Miniproject_1 itself gives Model, too", limit=60, required=False, needs=("constructs",))
+def package(exam: "Exam") -> str:
+    if not (exam.project / PACKAGE / "__init__.py").exists():
+        raise Failed("there is no Miniproject_1/__init__.py")
+    if exam.import_answer.get("package") is not True:
+        raise Failed("Miniproject_1/__init__.py does not import it")
+    return ""
+
+
+@check("uses every package that it imports", limit=60, required=False, needs=("constructs",))
+def unused_imports(exam: "Exam") -> str:
+    unused = exam.foreign_imports(used=False)
+    if unused:
+        raise Failed(f"imports {', '.join(sorted(unused))} without using it")
+    return ""
+
+
+@check("predict keeps the shape of 3 x 3 x 37 x 53", limit=120, required=False, needs=("predicts",))
+def odd_size(exam: "Exam") -> str:
+    exam.pretrained()
+    exam.predict(exam.noisy(3, 37, 53))
+    return ""
+
+
+@check("predict leaves its input as it was", limit=120, required=False, needs=("predicts",))
+def input_unchanged(exam: "Exam") -> str:
+    exam.pretrained()
+    for images in (exam.noisy(2, 32, 32), exam.noisy(2, 32, 32).float()):
+        exam.predict(images)
+        if exam.answer.get("input_changed") is True:
+            raise Failed(f"predict changes its {images.dtype} input in place")
+    return ""
+
+
+@check("predict returns no gradients", limit=120, required=False, needs=("predicts",))
+def no_gradients(exam: "Exam") -> str:
+    exam.pretrained()
+    exam.predict(exam.noisy(2, 32, 32))
+    if exam.answer.get("requires_grad") is True:
+        raise Failed("its output has requires_grad set")
+    return ""
+
+
+def other_noise(exam: "Exam", cell: int, samples: int) -> str:
+    """The gain of the pretrained weights on other noise, made from clean scenes."""
+    scenes = exam.data.scenes
+    if scenes is None:
+        raise NotRun("the data folder has no val_scenes.pkl")
+    generator = torch.Generator().manual_seed(SEED)
+    draws = [pixelate(scenes, cell, generator).float() for _ in range(samples)]
+    noisy = torch.stack(draws).mean(0).round().to(torch.uint8)
+    clean = nn.functional.avg_pool2d(scenes.float(), cell).round()
+    exam.pretrained()
+    before = psnr(noisy, clean)["per_image"]
+    after = psnr(exam.predict_all(noisy), clean)["per_image"]
+    exam.other_noise[f"{cell} x {cell}, {samples}"] = {"noisy": before, "denoised": after}
+    values = f"{before:.2f} dB noisy, {after:.2f} dB denoised"
+    if not after > before:
+        raise Failed(values)
+    return values
+
+
+@check("denoises cells of 4 x 4", limit=300, required=False, needs=("scale",))
+def small_cells(exam: "Exam") -> str:
+    return other_noise(exam, cell=4, samples=1)
+
+
+@check("denoises cells of 16 x 16", limit=300, required=False, needs=("scale",))
+def large_cells(exam: "Exam") -> str:
+    return other_noise(exam, cell=16, samples=1)
+
+
+@check("denoises two samples per cell", limit=300, required=False, needs=("scale",))
+def two_samples(exam: "Exam") -> str:
+    return other_noise(exam, cell=8, samples=2)
+
+
+@check("loads its weights from any working directory", limit=120, required=False, needs=("loads",))
+def elsewhere(exam: "Exam") -> str:
+    exam.ask("work_in", place="../elsewhere")
+    try:
+        exam.fresh()
+        exam.pretrained()
+    finally:
+        exam.ask("work_in", place=".")
+    return ""
+
+
+# From here on the submission trains, and may overwrite its weights.
+
+
+@check(
+    "load_pretrained_model(), then train(a, b, num_epochs=1), runs", limit=1200, needs=("scale",)
+)
+def continues(exam: "Exam") -> str:
+    exam.pretrained()
+    exam.train(*exam.pairs(SHORT_TRAINING), num_epochs=1)
+    return ""
+
+
+@check("... and beats the noisy input", limit=120, needs=("continues",))
+def keeps_psnr(exam: "Exam") -> str:
+    return exam.require_beats_noisy(exam.measure(FEW), FEW)
+
+
+@check(
+    "a fresh Model(), trained within the limit, beats the noisy input",
+    limit=None,
+    needs=("constructs",),
+    unless=("predicts", "scale", "continues"),
+)
+def trains(exam: "Exam") -> str:
+    exam.fresh()
+    start = exam.clock()
+    exam.log.show = True
+    exam.train(*exam.pairs(), exam.options.epochs)
+    exam.log.show = False
+    exam.seconds["training"] = exam.clock() - start
+    exam.retrained = exam.predict_all(exam.data.noisy)
+    exam.seconds["testing"] = exam.clock() - start - exam.seconds["training"]
+    exam.psnr["retrained"] = psnr(exam.retrained, exam.data.clean)
+    return exam.require_beats_noisy(exam.psnr["retrained"])
+
+
+@check(
+    "train follows its targets: from inverted ones it learns to invert",
+    limit=1200,
+    needs=("trains",),
+)
+def learns(exam: "Exam") -> str:
+    noisy, clean = exam.data.noisy[:FEW], exam.data.clean[:FEW]
+    error_before = mean_square(exam.retrained[:FEW], 255.0 - clean)
+    noisy_a, noisy_b = exam.pairs(SHORT_TRAINING)
+    exam.fresh()
+    exam.train(noisy_a, 255 - noisy_b, 1)  # for a swapped pair, too, the task is to invert
+    error = mean_square(exam.predict_all(noisy), 255.0 - clean)
+    if not error < FOLLOWED * error_before:
+        raise Failed("trained on inverted targets, the model denoises as before")
+    return ""
+
+
+@check("training improves a fresh Model()", limit=300, required=False, needs=("trains",))
+def improves(exam: "Exam") -> str:
+    exam.fresh()
+    exam.psnr["untrained"] = exam.measure()
+    before, after = (exam.psnr[key]["per_image"] for key in ("untrained", "retrained"))
+    values = f"{before:.2f} dB before, {after:.2f} dB after"
+    if not after > before:
+        raise Failed(values)
+    return values
+
+
+@check("works with autograd switched off", limit=900, required=False, needs=("continues",))
+def autograd_off(exam: "Exam") -> str:
+    """The last check, as it leaves the child changed."""
+    exam.ask("autograd_off")  # the course's second mini-project does it, in the same process
+    exam.pretrained()
+    exam.train(*exam.pairs(AUTOGRAD_OFF), num_epochs=1)
+    return exam.require_beats_noisy(exam.measure(FEW), FEW)
+
+
+def require_scale(output: Tensor) -> None:
+    """Failed if a prediction for images in [0, 255] looks like one in [0, 1]."""
+    low, high = output.min().item(), output.max().item()
+    if high <= 1.5:
+        raise Failed(f"values from {low:.2f} to {high:.2f}, which looks like [0, 1]")
+
+
+def largest_difference(first: Tensor, second: Tensor) -> float:
+    return (first - second).abs().max().item()
+
+
+def mean_square(images: Tensor, targets: Tensor) -> float:
+    return (images.double() - targets).square().mean().item()
+
+
+# ---- the exam of one submission ------------------------------------------------------------------
+
+
+class Stopped(Exception):
+    """The submission cannot go on: `status` is one of those below, the text is the cause."""
+
+    def __init__(self, status: str, cause: str):
+        super().__init__(cause)
+        self.status = status
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM came to the main thread; raised in the thread of an exam."""
+
+
+GRADED, NO_SUBMISSION, CRASHED = "graded", "no submission", "crashed"
+TIMED_OUT, OUT_OF_MEMORY = "timed out", "out of memory"
+MISSING_PACKAGE, HARNESS_ERROR = "missing package", "harness error"
+
+INTERRUPT = threading.Event()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says of all exams."""
+
+    epochs: int  # of the training from scratch
+    limit: float  # seconds for a submission, all checks together
+    memory: float  # GiB for a submission, all its processes together
+    allow: frozenset[str]  # packages that a submission may import
+    compat: str | None  # "2022": torch's defaults of that year
+    jobs: int  # exams at a time
+    sandbox: bool
+    hidden: tuple[Path, ...]  # files and folders that a submission does not see in the sandbox
+
+
+class Exam:
+    """Runs the checks on one submission; all that is measured is measured here, by the judge."""
+
+    def __init__(self, project: Path, data: Data, options: Options, log: "Log"):
+        self.project = project  # the judge's copy of the folder that holds Miniproject_1/
+        self.data, self.options, self.log = data, options, log
+        self.clock = time.perf_counter  # the judge's, whatever a submission does to its own
+        self.end_of_budget = self.clock() + options.limit
+        self.set_limit(options.limit)
+        self.child: Child | None = None
+        self.holds_pretrained = (
+            False  # whether the child's model is as load_pretrained_model left it
+        )
+        self.answer: dict = {}  # what the child says of its last prediction, without proof
+        self.import_answer: dict = {}  # ... and of the import
+        self.parameters: int | None = None  # ... and of its networks
+        self.psnr = {"noisy": psnr(data.noisy, data.clean)}  # stage -> PSNR
+        self.other_noise: dict[str, dict[str, float]] = {}
+        self.seconds: dict[str, float] = {}  # "training" and "testing" of the training from scratch
+        self.retrained: Tensor | None = None  # predictions after the training from scratch
+        self.peak_memory = 0  # bytes
+        self.status, self.cause = GRADED, ""
+        self.verdicts: list[dict] = []
+
+    # -- verdicts
+
+    def run(self) -> None:
+        """All checks, each with its verdict."""
+        passed: set[str] = set()
+        failed: set[str] = set()
+        try:
+            for check in CHECKS.values():
+                if not passed.issuperset(check.needs) or failed.intersection(check.unless):
+                    self.add_verdict(check, "not run", "", 0.0)
+                    continue
+                if self.clock() > self.end_of_budget:
+                    self.add_verdict(check, "not run", "no time is left", 0.0)
+                    continue
+                verdict = self.run_one(check)
+                (passed if verdict == "passed" else failed).add(check.name)
+        finally:
+            self.end()
+
+    def run_one(self, check: Check) -> str:
+        """The verdict of a check."""
+        start = self.clock()
+        verdict = "failed"
+        self.set_limit(check.limit or COURSE_LIMIT[device()])
+        try:
+            detail = check.run(self)
+            verdict = "passed"
+        except NotRun as reason:
+            verdict, detail = "not run", str(reason)
+        except Failed as failure:
+            detail = str(failure)
+        except Stopped as stop:
+            detail = str(stop)
+            self.holds_pretrained = False
+            if check.required and self.status == GRADED:
+                self.status, self.cause = stop.status, detail
+        self.log.show = False
+        self.add_verdict(check, verdict, detail, self.clock() - start)
+        return verdict
+
+    def add_verdict(self, check: Check, verdict: str, detail: str, seconds: float) -> None:
+        if verdict == "failed" and check.required and not self.cause:
+            self.cause = f"{check.title}: {detail}"
+        row = {
+            "check": check.title,
+            "required": check.required,
+            "verdict": verdict,
+            "detail": detail,
+            "seconds": round(seconds, 2),
+        }
+        self.verdicts.append(row)
+        self.log.judge(verdict_line(row))
+
+    # -- limits
+
+    def set_limit(self, seconds: float) -> None:
+        """What begins now has to end in so many seconds, or when the budget ends."""
+        self.deadline = self.clock() + seconds
+        self.overrun = f"stopped at the limit of {seconds:,.0f} s"
+        if self.end_of_budget < self.deadline:
+            self.deadline = self.end_of_budget
+            self.overrun = f"stopped at the limit of {self.options.limit:,.0f} s for all checks"
+
+    def watch(self) -> None:
+        """Called while the child works; raises what ends it."""
+        if INTERRUPT.is_set():
+            raise Interrupted
+        if self.clock() > self.deadline:
+            raise Stopped(TIMED_OUT, self.overrun)
+        used = self.child.memory()
+        self.peak_memory = max(self.peak_memory, used)
+        if used > self.options.memory * GIB:
+            raise Stopped(OUT_OF_MEMORY, f"used more than {self.options.memory:g} GiB of memory")
+
+    # -- what the child is asked
+
+    def start(self) -> None:
+        """A new child, which imports the submission. Its start is not the submission's time."""
+        start, deadline = self.clock(), self.deadline
+        self.deadline = start + START_LIMIT
+        self.child = Child(self.project, self.options, self.log)
+        try:
+            self.child.receive(self.watch, 0)
+        except Stopped as stop:
+            raise RuntimeError(f"no process for the submission could be started: {stop}") from None
+        seconds = self.clock() - start
+        self.deadline = deadline + seconds
+        self.end_of_budget += seconds
+        self.import_answer = self.ask("load_module")
+
+    def end(self) -> None:
+        """End the child with all its descendants."""
+        if self.child is not None:
+            self.child.end()
+        self.child, self.holds_pretrained = None, False
+
+    def ask(self, what: str, tensors: tuple[Tensor, ...] = (), expect: int = 0, **more) -> dict:
+        """Let the child do something.
+
+        Returns what it says, with up to `expect` bytes as "payload"; Stopped if it fails.
+        """
+        if self.child is None:
+            self.start()
+        try:
+            self.child.send({"do": what, **more}, tensors)
+            answer = self.child.receive(self.watch, expect)
+        except BaseException:
+            self.end()
+            raise
+        if "error" in answer:
+            raise Stopped(*explained(answer, own_modules(self.project)))
+        return answer
+
+    def fresh(self) -> None:
+        """Let the child hold a fresh Model()."""
+        self.holds_pretrained = False
+        parameters = self.ask("construct").get("parameters")
+        self.parameters = parameters if type(parameters) is int else None
+
+    def pretrained(self) -> None:
+        """Let the child hold a Model() with the pretrained weights."""
+        if not self.holds_pretrained:
+            self.fresh()
+            self.ask("load_weights")
+            self.holds_pretrained = True
+
+    def train(self, noisy_a: Tensor, noisy_b: Tensor, *epochs: int, **named: int) -> None:
+        """`model.train(noisy_a, noisy_b, epochs)`, or with num_epochs by name."""
+        self.holds_pretrained = False
+        try:
+            self.ask("train", (noisy_a, noisy_b), args=epochs, kwargs=named)
+        except Stopped as stop:
+            if stop.status == CRASHED and self.data.few:
+                pairs = f"on {len(noisy_a):,} pairs, where the course has {COURSE_PAIRS:,}"
+                raise Stopped(stop.status, f"{stop} ({pairs})") from None
+            raise
+
+    def predict(self, noisy: Tensor) -> Tensor:
+        """`model.predict(noisy)` as float32; Failed unless finite and of the same shape."""
+        size = 4 * noisy.numel()
+        self.answer = self.ask("predict", (noisy,), expect=size)
+        if len(self.answer["payload"]) != size:
+            returned = one_line(self.answer.get("returned"))
+            raise Failed(f"predict returned {returned} for {shape(noisy)}")
+        numbers = torch.frombuffer(bytearray(self.answer["payload"]), dtype=torch.float32)
+        if not numbers.isfinite().all():
+            raise Failed("predict returned NaN or infinity")
+        return numbers.view(noisy.shape)
+
+    def predict_all(self, noisy: Tensor) -> Tensor:
+        """Predictions in calls of BATCH images."""
+        return torch.cat([self.predict(batch) for batch in noisy.split(BATCH)])
+
+    # -- what the checks measure
+
+    def noisy(self, n: int, height: int, width: int) -> Tensor:
+        """Noisy validation images, repeated to n x 3 x height x width."""
+        images = self.data.noisy[torch.arange(n) % len(self.data.noisy)]
+        down, right = -(-height // images.shape[2]), -(-width // images.shape[3])
+        return images.repeat(1, 1, down, right)[..., :height, :width].contiguous()
+
+    def pairs(self, number: int | None = None) -> tuple[Tensor, Tensor]:
+        """The first training pairs, or all."""
+        return self.data.noisy_a[:number], self.data.noisy_b[:number]
+
+    def measure(self, number: int | None = None) -> dict[str, float]:
+        """PSNR of the child's model on the first validation images, or on all."""
+        return psnr(self.predict_all(self.data.noisy[:number]), self.data.clean[:number])
+
+    def require_beats_noisy(self, result: dict[str, float], number: int | None = None) -> str:
+        """Failed unless `result`, of as many images, is above the noisy input."""
+        noisy = psnr(self.data.noisy[:number], self.data.clean[:number])["per_image"]
+        values = f"{result['per_image']:.2f} dB"
+        if not result["per_image"] > noisy:
+            raise Failed(f"{values}, where the noisy input has {noisy:.2f} dB")
+        return values
+
+    def foreign_imports(self, used: bool) -> set[str]:
+        """Packages, not PyTorch's and Python's own, that the imported files (do not) use."""
+        found: dict[str, bool] = {}
+        for file in imported_files(self.project, self.import_answer.get("files")):
+            for name, is_used in imported_packages(file):
+                found[name] = found.get(name, False) or is_used
+        known = {"torch", *sys.stdlib_module_names, *own_modules(self.project)}
+        return {name for name, is_used in found.items() if is_used == used} - known
+
+
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def explained(answer: dict, own: set[str]) -> tuple[str, str]:
+    """(status, cause) of an exception that the child describes."""
+    kind, text, place = (str(answer.get(key) or "") for key in ("error", "text", "where"))
+    missing = str(answer.get("missing") or "").split(".")[0]
+    if missing and missing not in own:
+        return MISSING_PACKAGE, f"package {one_line(missing)} is not installed here"
+    cause = one_line(f"{kind}: {text}") + (f" ({one_line(place)})" if place else "")
+    if kind in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in text:
+        return OUT_OF_MEMORY, cause
+    for sign, hint in HINTS.items():
+        if sign in text:
+            return CRASHED, f"{cause}; {hint}"
+    return CRASHED, cause
+
+
+HINTS = {
+    "Weights only load failed": "--compat 2022 loads pickled networks, as torch did then",
+    "unexpected keyword argument 'verbose'": "--compat 2022 accepts it, as torch did then",
+    "deserialize object on a CUDA device": "torch.load needs map_location where there is no GPU",
+}
+
+
+def one_line(text: object, most: int = 200) -> str:
+    """Printable text on one line of bounded length."""
+    line = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(text)).split())  # less colours
+    line = "".join(char for char in line if char.isprintable())
+    return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def verdict_line(row: dict) -> str:
+    """Such as "PASS  predict keeps the shape  (0.1 s)"; notes are in small letters."""
+    word = {"passed": "PASS", "failed": "FAIL", "not run": "----"}[row["verdict"]]
+    if not row["required"]:
+        word = {"PASS": "  ok", "FAIL": "note"}.get(word, word)
+    detail = row["detail"] and f": {row['detail']}"
+    reason = " not run" if row["verdict"] == "not run" else f" ({row['seconds']:.1f} s)"
+    return f"{word}  {row['check']}{detail} {reason}"
+
+
+# ---- the submission's files ----------------------------------------------------------------------
+
+
+def copied(source: Path, target: Path, hidden: tuple[Path, ...]) -> Path:
+    """Copy a submission, a folder or a zip, to `target`; returns its folder of Miniproject_1/.
+
+    Stopped if it holds none, or if it is too large.
+    """
+    try:
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=Ignored(hidden))
+        else:
+            unzip(source, target)
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise Stopped(NO_SUBMISSION, f"it cannot be copied: {one_line(error)}") from None
+    found = sorted(target.glob(f"**/{PACKAGE}/model.py"), key=lambda path: len(path.parts))
+    if not found:
+        raise Stopped(NO_SUBMISSION, f"there is no {PACKAGE}/model.py in it")
+    return found[0].parent.parent
+
+
+class Ignored:
+    """What `copytree` leaves out: hidden, generated and special files, links to folders."""
+
+    def __init__(self, hidden: tuple[Path, ...]):
+        self.hidden = set(hidden)
+        self.size = 0
+
+    def __call__(self, folder: str, names: list[str]) -> set[str]:
+        left_out = {name for name in names if self.leaves_out(Path(folder, name))}
+        files = [Path(folder, name) for name in names if name not in left_out]
+        self.size += sum(file.stat().st_size for file in files if file.is_file())
+        require_size(self.size)
+        return left_out
+
+    def leaves_out(self, path: Path) -> bool:
+        if path.name.startswith(".") or path.name == "__pycache__":
+            return True
+        if path.resolve() in self.hidden or (path / "pyvenv.cfg").exists():
+            return True
+        return not path.is_file() and (path.is_symlink() or not path.is_dir())
+
+
+def unzip(source: Path, target: Path) -> None:
+    with zipfile.ZipFile(source) as archive:
+        require_size(sum(entry.file_size for entry in archive.infolist()))
+        archive.extractall(target)  # which never leaves `target`
+
+
+def require_size(size: int) -> None:
+    if size > LARGEST_COPY:
+        raise Stopped(NO_SUBMISSION, f"it has more than {LARGEST_COPY / GIB:g} GiB")
+
+
+def files_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def checksum_of(folder: Path) -> str:
+    """Of the names and contents of its files."""
+    digest = hashlib.sha256()
+    for file in files_of(folder):
+        with open(file, "rb") as content:
+            of_file = hashlib.file_digest(content, "sha256").hexdigest()
+        digest.update(f"{file.relative_to(folder).as_posix()} {of_file}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def own_modules(project: Path) -> set[str]:
+    """What the submission's own modules may be called in an import."""
+    files = files_of(project)
+    folders = {part for file in files for part in file.relative_to(project).parts[:-1]}
+    return folders | {file.stem for file in files if file.suffix == ".py"}
+
+
+def imported_files(project: Path, names: object) -> list[Path]:
+    """Those of the files that the child names, in the judge's copy."""
+    known = {file.relative_to(project).as_posix(): file for file in files_of(project)}
+    names = names if isinstance(names, list) else []
+    return [known[name] for name in names if isinstance(name, str) and name in known]
+
+
+def imported_packages(file: Path) -> Iterator[tuple[str, bool]]:
+    """The packages that a file imports, each with whether it uses what it imports."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return  # no Python
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                root = alias.name.split(".")[0]
+                yield root, (alias.asname or root) in names
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            bound = {alias.asname or alias.name for alias in node.names}
+            yield node.module.split(".")[0], "*" in bound or bool(bound & names)
+
+
+# ---- the child process, as the judge sees it -----------------------------------------------------
+
+
+class Child:
+    """A process with a copy of the submission.
+
+    A request is a line of JSON in a pipe and tensors in a file. An answer is a line of JSON and
+    raw bytes in another pipe, neither of which the judge believes more than it must.
+    """
+
+    def __init__(self, project: Path, options: Options, log: "Log"):
+        self.log = log
+        self.request_file = project.parent / "request.pt"  # beside the judge's copy
+        self.work = Path(tempfile.mkdtemp(prefix="grading-"))  # all that the child may write to
+        self.folder = self.work / project.name
+        shutil.copytree(project, self.folder)
+        (self.folder / PACKAGE / "__init__.py").touch()
+        program = Path(shutil.copy(__file__, self.work / "child.py"))
+        for name in ("home", "tmp", "elsewhere"):
+            (self.work / name).mkdir()
+        self.measured, self.used = 0.0, 0  # when memory was measured last, and its bytes
+        self.enough = options.memory * GIB
+        self.start(program, options)
+
+    def start(self, program: Path, options: Options) -> None:
+        requests, self.requests = os.pipe()
+        self.answers, answers = os.pipe()
+        self.output, output = os.pipe()
+        channels = [str(requests), str(answers), str(self.request_file)]
+        command = [sys.executable, str(program), CHILD, *channels, options.compat or ""]
+        if options.sandbox:
+            command = sandboxed(command, self.work, self.folder, options.hidden)
+        with FAMILY:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=environment(self.work, options.jobs),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(requests, answers),
+                start_new_session=True,
+            )
+            OWN_CHILDREN.add(self.process.pid)
+        for end in (requests, answers, output):
+            os.close(end)
+
+    def send(self, request: dict, tensors: tuple[Tensor, ...]) -> None:
+        torch.save(tensors, self.request_file)
+        with contextlib.suppress(BrokenPipeError):  # `receive` finds out why
+            os.write(self.requests, json.dumps(request).encode() + b"\n")
+
+    def receive(self, watch: Callable[[], None], expect: int) -> dict:
+        """The answer, with its bytes as "payload"; Stopped if none comes.
+
+        `watch` is called again and again, and ends the waiting by an exception.
+        """
+        received = bytearray()
+        channels = {self.answers, self.output}
+        while True:
+            watch()
+            ended = self.process.poll() is not None
+            ready = select.select(channels, (), (), 0 if ended else POLL)[0]
+            for channel in ready:
+                chunk = os.read(channel, 1 << 20)
+                if not chunk:
+                    channels.remove(channel)
+                elif channel == self.output:
+                    self.log.write(chunk)
+                else:
+                    received += chunk
+            answer = parsed(received, expect)
+            if answer is not None:
+                return answer
+            if self.answers not in channels or (ended and not ready):
+                raise Stopped(CRASHED, self.fate())
+
+    def fate(self) -> str:
+        """How the process ended, if it did."""
+        try:
+            code = self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            return "it closed the judge's channel"
+        number = code - 128 if code > 128 else -code  # of a signal, as sh and as Popen have it
+        if code == CLOSED:
+            return "it closed the judge's channel"
+        if number <= 0:
+            return f"it ended the process with exit code {code}"
+        name = signal.Signals(number).name if number in set(signal.Signals) else number
+        return f"its process was killed by {name}"
+
+    def memory(self) -> int:
+        """Bytes in use by all its processes, measured every POLL seconds."""
+        if time.monotonic() - self.measured > POLL:
+            self.measured = time.monotonic()
+            processes = [self.process.pid, *descendants(self.process.pid)]
+            self.used = memory_of(processes)
+            if self.used > self.enough:  # forked processes share much of it
+                self.used = memory_of(processes, shared_once=True)
+        return self.used
+
+    def end(self) -> None:
+        """End the process with all its descendants, and remove its folder."""
+        kill_all(self.process)
+        for channel in (self.requests, self.answers, self.output):
+            os.close(channel)
+        remove(self.work)
+
+
+def parsed(received: bytearray, expect: int) -> dict | None:
+    """The answer of these bytes, None if there is more to come; Stopped if they are no answer."""
+    head, newline, payload = received.partition(b"\n")
+    if len(head) > HEADER or len(payload) > expect:
+        raise Stopped(CRASHED, "it wrote to the judge's channel")
+    if not newline:
+        return None
+    try:
+        answer = json.loads(head)
+        missing = answer["bytes"] - len(payload)
+        if missing < 0:
+            raise ValueError
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise Stopped(CRASHED, "it wrote to the judge's channel") from None
+    return answer | {"payload": bytes(payload)} if missing == 0 else None
+
+
+def environment(work: Path, jobs: int) -> dict[str, str]:
+    """The variables that Python, PyTorch and a GPU need, and no others."""
+    kept = (
+        "PATH",
+        "LANG",
+        "LC_",
+        "LD_LIBRARY_PATH",
+        "PYTHONPATH",
+        "CUDA_",
+        "NVIDIA_",
+        "OMP_",
+        "MKL_",
     )
-    parser.add_argument(
+    variables = {name: value for name, value in os.environ.items() if name.startswith(kept)}
+    variables |= {"HOME": str(work / "home"), "TMPDIR": str(work / "tmp")}
+    variables |= {"PYTHONUSERBASE": site.getuserbase(), "PYTHONUNBUFFERED": "1"}
+    if jobs > 1:
+        variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    return variables
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder in which others may have forbidden it."""
+    for path, folders, _ in os.walk(folder):
+        for name in folders:
+            if not os.path.islink(os.path.join(path, name)):
+                os.chmod(os.path.join(path, name), 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+# ---- isolation -----------------------------------------------------------------------------------
+
+FAMILY = threading.Lock()  # held while a child starts, which until then looks like an orphan
+OWN_CHILDREN: set[int] = set()  # processes that the judge itself started
+ADOPT_ORPHANS = 36  # prctl's PR_SET_CHILD_SUBREAPER
+DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
+IS_LINUX = sys.platform == "linux"
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of all descendants whose own parent ends."""
+    if IS_LINUX:
+        ctypes.CDLL(None).prctl(ADOPT_ORPHANS, 1)
+
+
+def children() -> dict[int, list[int]]:
+    """The processes of this machine by the number of their parent; {} where there is no /proc."""
+    found: dict[int, list[int]] = {}
+    for name in os.listdir("/proc") if IS_LINUX else ():
+        if name.isdecimal():
+            with contextlib.suppress(OSError):  # it has just ended
+                stat = Path("/proc", name, "stat").read_text(errors="replace")
+                parent = int(stat.rpartition(")")[2].split()[1])
+                found.setdefault(parent, []).append(int(name))
+    return found
+
+
+def descendants(process: int) -> list[int]:
+    by_parent, found = children(), [process]
+    for parent in found:  # which grows
+        found += by_parent.get(parent, ())
+    return found[1:]
+
+
+def orphans() -> list[int]:
+    """Adopted processes. None is wanted: a submission may not outlive its own process."""
+    with FAMILY:
+        return [pid for pid in children().get(os.getpid(), ()) if pid not in OWN_CHILDREN]
+
+
+def kill_all(process: subprocess.Popen) -> None:
+    """End a child with its descendants, which may be making more of themselves."""
+    while True:
+        alive = descendants(process.pid)
+        if process.poll() is None:
+            alive.append(process.pid)
+        alive += (adopted := orphans())
+        for sign in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in alive:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, sign)
+        for pid in adopted:
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
+        if not alive:
+            break
+        time.sleep(0.01)
+    if not IS_LINUX:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with FAMILY:
+        OWN_CHILDREN.discard(process.pid)
+
+
+def memory_of(processes: list[int], shared_once: bool = False) -> int:
+    """Bytes of memory of these processes, 0 where there is no /proc.
+
+    What several of them share counts for each, unless `shared_once`, which takes longer to find.
+    """
+    used = 0
+    for pid in processes if IS_LINUX else ():
+        with contextlib.suppress(OSError):  # it has just ended
+            if shared_once:
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                used += 1024 * int(re.search(r"Pss: +(\d+)", rollup)[1])
+            else:
+                pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+                used += int(pages) * resource.getpagesize()
+    return used
+
+
+def sandboxed(command: list[str], work: Path, folder: Path, hidden: tuple[Path, ...]) -> list[str]:
+    """The command in namespaces of its own, as an unprivileged user may have them.
+
+    No network, no other processes, all file systems read-only but for `work`, `hidden` empty. All
+    of it ends when its first process ends, and that one with the thread that started it.
+    """
+    quoted = shlex.quote
+    lines = [f"mount --bind {quoted(str(work))} {quoted(str(work))}"]
+    for mounted in mount_points():
+        lines.append(f"mount -o remount,bind,ro {quoted(mounted)} 2>/dev/null || :")
+    for path in map(str, hidden):
+        empty = "-t tmpfs -o ro none" if os.path.isdir(path) else "--bind /dev/null"
+        lines.append(f"mount {empty} {quoted(path)}")
+    lines.append("mount -t tmpfs none /dev/shm")
+    lines.append(f"cd {quoted(str(folder))}")
+    lines.append('setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"')
+    namespaces = ("--user", "--map-root-user", "--mount", "--net", "--ipc", "--pid", "--mount-proc")
+    unshare = ["unshare", *namespaces, "--fork", "--kill-child"]
+    return [
+        *("setpriv", "--pdeathsig", "KILL"),
+        *unshare,
+        *("sh", "-ec", "\n".join(lines), "sh"),
+        *command,
+    ]
+
+
+def mount_points() -> list[str]:
+    """Where file systems are mounted. /proc/self/mounts writes a space as \\040."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    points = [line.split()[1] for line in lines]
+    return [re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), point) for point in points]
+
+
+def why_no_sandbox(hidden: tuple[Path, ...]) -> str | None:
+    """Why there can be no sandbox on this machine; None if it works."""
+    if not IS_LINUX:
+        return "it needs Linux"
+    code = "import os, sys; sys.exit(any(os.access(path, os.W_OK) for path in sys.argv[1:]))"
+    with tempfile.TemporaryDirectory() as work:
+        test = [sys.executable, "-c", code, str(ROOT), str(Path(work).parent)]
+        try:
+            command = sandboxed(test, Path(work), Path(work), hidden)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return one_line(error)
+    if done.returncode == 0:
+        return None
+    return one_line(done.stderr) or "files remain writable in it"
+
+
+# ---- in the child process ------------------------------------------------------------------------
+
+CHILD = "--child"  # the first argument of a child
+CLOSED = 117  # exit code of a child whose channel to the judge was closed
+
+
+def serve(requests: str, answers: str, request_file: str, compat: str) -> None:
+    """Do what the judge asks, one request after the other."""
+    confine()
+    if compat:
+        COMPAT[compat]()
+    sys.argv = [""]
+    out = os.fdopen(int(answers), "wb")
+    pupil = Pupil(Path(request_file))
+
+    def reply(answer: dict, payload: bytes = b"") -> None:
+        try:
+            out.write(json.dumps(answer | {"bytes": len(payload)}).encode() + b"\n" + payload)
+            out.flush()
+        except OSError:
+            os._exit(CLOSED)
+
+    reply({})
+    for line in os.fdopen(int(requests)):
+        try:
+            answer = pupil.do(json.loads(line))
+        except BaseException as error:  # SystemExit and KeyboardInterrupt as well
+            reply(described(error, pupil.folder))
+        else:
+            reply(*answer)
+
+
+def confine() -> None:
+    """What the system can limit in this process and those that it starts."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+    if IS_LINUX:
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")  # the first to go
+
+
+def described(error: BaseException, folder: Path) -> dict:
+    """An exception as the judge reads it, with its last place in the submission."""
+    traceback.print_exception(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    return {
+        "error": type(error).__name__,
+        "text": str(error).replace(str(folder), ".")[:1000],
+        "where": f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "",
+        "missing": error.name if isinstance(error, ModuleNotFoundError) else None,
+    }
+
+
+class Pupil:
+    """Holds the submission's Model; each request of the judge is a method."""
+
+    def __init__(self, request_file: Path):
+        self.request_file = request_file
+        self.folder = Path.cwd()
+        self.model_class: type | None = None
+        self.model = None
+
+    def do(self, request: dict) -> tuple:
+        """The method that the request names."""
+        what = request.pop("do")
+        if what in ("predict", "train"):
+            request["tensors"] = torch.load(self.request_file, weights_only=True)
+        if what in ("construct", "train"):  # a grade can be repeated
+            torch.manual_seed(SEED)
+            random.seed(SEED)
+        return getattr(self, what)(**request)
+
+    def load_module(self) -> tuple:
+        sys.path.insert(0, str(self.folder))
+        self.model_class = importlib.import_module(f"{PACKAGE}.model").Model
+        files = [Path(getattr(module, "__file__", None) or "/") for module in sys.modules.values()]
+        own = [file.relative_to(self.folder) for file in files if file.is_relative_to(self.folder)]
+        package = getattr(sys.modules[PACKAGE], "Model", None) is self.model_class
+        return ({"files": [file.as_posix() for file in own], "package": package},)
+
+    def construct(self) -> tuple:
+        self.model = self.model_class()
+        return ({"parameters": parameters(self.model)},)
+
+    def load_weights(self) -> tuple:
+        self.model.load_pretrained_model()
+        return ({},)
+
+    def train(self, tensors: tuple, args: list, kwargs: dict) -> tuple:
+        self.model.train(*tensors, *args, **kwargs)
+        return ({},)
+
+    def predict(self, tensors: tuple) -> tuple:
+        (noisy,) = tensors
+        before = noisy.clone()
+        output = self.model.predict(noisy)
+        if not isinstance(output, Tensor):
+            return ({"returned": f"a {type(output).__name__}"},)
+        answer = {
+            "returned": shape(output),
+            "requires_grad": output.requires_grad,
+            "input_changed": not noisy.equal(before),
+        }
+        if output.shape != before.shape:
+            return (answer,)
+        return answer, raw_bytes(output.detach().to("cpu", torch.float32))
+
+    def work_in(self, place: str) -> tuple:
+        os.chdir(self.folder / place)
+        return ({},)
+
+    def autograd_off(self) -> tuple:
+        torch.set_grad_enabled(False)
+        return ({},)
+
+
+def parameters(model: object) -> int:
+    """The number of parameters of a model and of the networks that are its attributes."""
+    networks = [thing for thing in (model, *vars(model).values()) if isinstance(thing, nn.Module)]
+    unique = {id(p): p for network in networks for p in network.parameters()}
+    return sum(p.numel() for p in unique.values())
+
+
+def as_in_2022() -> None:
+    """torch.load takes pickled networks, and schedulers take `verbose`, as in torch 1.11."""
+    load = torch.load
+    torch.load = lambda *args, **kwargs: load(*args, **{"weights_only": False} | kwargs)
+    for scheduler in vars(torch.optim.lr_scheduler).values():
+        if isinstance(scheduler, type) and issubclass(
+            scheduler, torch.optim.lr_scheduler.LRScheduler
+        ):
+            scheduler.__init__ = without_verbose(scheduler.__init__)
+
+
+def without_verbose(init: Callable) -> Callable:
+    def accepts_verbose(*args, verbose: bool = False, **kwargs):
+        return init(*args, **kwargs)
+
+    return accepts_verbose
+
+
+COMPAT = {"2022": as_in_2022}
+
+
+# ---- a class: rows, files and tables -------------------------------------------------------------
+
+
+class Log:
+    """The output of a submission and the judge's verdicts, in a file and, if wanted, on screen."""
+
+    def __init__(self, file: Path | None, verdicts: bool):
+        self.file = open(file, "wb") if file else None
+        self.verdicts = verdicts  # whether to print them
+        self.show = False  # whether to print the submission's output now, too
+        self.size = 0  # bytes of the submission's output
+        self.begun = b""  # a line of it that has not ended
+
+    def write(self, chunk: bytes) -> None:
+        """Output of the submission, of which LOG bytes are kept."""
+        kept = chunk[: LOG - self.size]
+        self.size += len(kept)
+        if self.file:
+            self.file.write(kept)
+            if kept and self.size == LOG:
+                self.file.write(b"\n[more is not kept]\n")
+        if self.show and self.verdicts:
+            *lines, self.begun = (self.begun + kept).split(b"\n")
+            for line in lines:
+                print(" |", one_line(line.decode(errors="replace")), flush=True)
+
+    def judge(self, line: str) -> None:
+        """A line of the judge's own."""
+        if self.file:
+            self.file.write(f"=== {line}\n".encode())
+            self.file.flush()
+        if self.verdicts:
+            print(line, flush=True)
+
+    def close(self) -> None:
+        if self.file:
+            self.file.close()
+
+
+def grade(source: Path, data: Data, options: Options, log: Log, is_done: Callable) -> dict | None:
+    """Examine a submission; returns its row, None if `is_done` says so of its files' checksum.
+
+    Whatever happens gives a row: a fault of the harness has a status of its own.
+    """
+    start, exam, row = time.perf_counter(), None, {}
+    with tempfile.TemporaryDirectory(prefix="judge-", ignore_cleanup_errors=True) as folder:
+        try:
+            project = copied(source, Path(folder, source.stem), options.hidden)
+            row["checksum"] = checksum_of(project)
+            if is_done(row["checksum"]):
+                return None
+            exam = Exam(project, data, options, log)
+            exam.run()
+            row |= {"status": exam.status, "cause": exam.cause}
+        except Stopped as stop:
+            row |= {"status": stop.status, "cause": str(stop)}
+        except Exception as error:
+            log.judge("".join(traceback.format_exception(error)))
+            cause = one_line(f"{type(error).__name__}: {error}")
+            row |= {"status": HARNESS_ERROR, "cause": cause}
+    if exam:
+        row |= measured(exam)
+    if row["status"] != GRADED:
+        log.judge(f"{row['status']}: {row['cause']}")
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return row | {"seconds": round(time.perf_counter() - start, 1), "date": date}
+
+
+COLUMNS = {
+    "submission": "name",
+    "status": "graded, or what kept it from being graded in full",
+    "cause": "of the first failure",
+    "pretrained": "dB per image of the pretrained weights: the score",
+    "pretrained_pooled": "dB",
+    "retrained": "dB per image after the training from scratch",
+    "retrained_pooled": "dB",
+    "training_seconds": "of the training from scratch",
+    "testing_seconds": "of predictions after it",
+    "parameters": "as the submission says",
+    "peak_memory_gib": "of all its processes",
+    "passed": "required checks",
+    "failed": "required checks",
+    "not_run": "required checks that depend on a failed one",
+    "notes": "checks of what the course does not ask, failed",
+    "failed_checks": "titles",
+}
+
+
+def measured(exam: Exam) -> dict:
+    """What a row keeps of an exam."""
+    required = [row for row in exam.verdicts if row["required"]]
+    counts = {
+        verdict: [row for row in required if row["verdict"] == verdict]
+        for verdict in ("passed", "failed", "not run")
+    }
+    notes = [row for row in exam.verdicts if not row["required"] and row["verdict"] == "failed"]
+    row: dict = {}
+    for stage in ("pretrained", "retrained"):
+        values = exam.psnr.get(stage, {})
+        row[stage], row[f"{stage}_pooled"] = values.get("per_image"), values.get("pooled")
+    return row | {
+        "training_seconds": exam.seconds.get("training"),
+        "testing_seconds": exam.seconds.get("testing"),
+        "parameters": exam.parameters,
+        "peak_memory_gib": round(exam.peak_memory / GIB, 2),
+        "passed": len(counts["passed"]),
+        "failed": len(counts["failed"]),
+        "not_run": len(counts["not run"]),
+        "notes": len(notes),
+        "failed_checks": "; ".join(row["check"] for row in counts["failed"]),
+        "psnr": exam.psnr,
+        "other_noise": exam.other_noise,
+        "checks": exam.verdicts,
+    }
+
+
+def has_passed(row: dict) -> bool:
+    """Whether every required check of a submission was seen to pass."""
+    required = sum(check.required for check in CHECKS.values())
+    return row["status"] == GRADED and row.get("passed") == required
+
+
+class Results:
+    """The rows of a class, in memory and in RESULTS_FOLDER/results.json and .csv."""
+
+    def __init__(self, folder: Path | None, settings: dict):
+        self.folder, self.settings = folder, settings
+        self.rows: dict[str, dict] = {}  # by name
+        if folder:
+            (folder / "logs").mkdir(parents=True, exist_ok=True)
+            self.read(folder / "results.json")
+            self.write()
+
+    def read(self, file: Path) -> None:
+        """Take over earlier rows; ValueError if they are of other settings."""
+        if not file.exists():
+            return
+        try:
+            content = json.loads(file.read_text())
+            settings, rows = content["settings"], content["submissions"]
+            self.rows = {row["submission"]: row for row in rows if row["status"] != HARNESS_ERROR}
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{file} holds no results of test.py; choose another -o") from None
+        keys = [key for key in self.settings if key != "jobs"]
+        other = [key for key in keys if settings.get(key) != self.settings[key]]
+        if other:
+            raise ValueError(f"{file} has other {', '.join(other)}; choose another -o")
+
+    def has(self, name: str, checksum: str) -> bool:
+        return self.rows.get(name, {}).get("checksum") == checksum
+
+    def log_file(self, name: str) -> Path | None:
+        return self.folder and self.folder / "logs" / f"{name.replace('/', '_')}.log"
+
+    def add(self, row: dict) -> None:
+        self.rows[row["submission"]] = row
+        self.write()
+
+    def write(self) -> None:
+        """Both files, each whole or not at all."""
+        if self.folder is None:
+            return
+        content = {"settings": self.settings, "submissions": list(self.rows.values())}
+        replace(self.folder / "results.json", json.dumps(content, indent=1, allow_nan=False))
+        table = io.StringIO()
+        writer = csv.DictWriter(table, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows.values())
+        replace(self.folder / "results.csv", table.getvalue())
+
+
+def replace(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = file.with_name(f".{file.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, file)
+
+
+def grade_all(sources: dict[str, Path], data: Data, options: Options, results: Results) -> None:
+    """Grade the submissions that have no row yet; each row is written as soon as it is known."""
+    alone = len(sources) == 1
+    start = time.perf_counter()
+
+    def grade_one(name: str) -> tuple[str, dict | None]:
+        log = Log(results.log_file(name), verdicts=alone)
+        try:
+            is_done = partial(results.has, name)
+            return name, grade(sources[name], data, options, log, is_done)
+        finally:
+            log.close()
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        exams = [pool.submit(grade_one, name) for name in sources]
+        try:
+            for number, exam in enumerate(as_completed(exams), 1):
+                name, row = exam.result()
+                if row is not None:
+                    results.add({"submission": name} | row)
+                if not alone:
+                    left = (time.perf_counter() - start) / number * (len(sources) - number)
+                    print_row(f"{number:>3}/{len(sources)}", results.rows[name], left)
+        except BaseException:
+            INTERRUPT.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def print_row(place: str, row: dict, left: float) -> None:
+    """A submission of a class, when it is known."""
+    reached = [f"{number(row.get(key), 2)} dB {key}" for key in ("pretrained", "retrained")]
+    minutes, seconds = divmod(round(left), 60)
+    what = ", ".join([f"{row['submission']}: {row['status']}", *reached])
+    print(f"{place}  {what}, {minutes}:{seconds:02} left", flush=True)
+    if not has_passed(row):
+        print(f"{' ' * len(place)}  {row['cause']}", flush=True)
+
+
+def leaderboard(rows: list[dict]) -> str:
+    """A table, the highest PSNR of the pretrained weights first."""
+    heads = ("submission", "status", "pretrained", "retrained", "seconds", "parameters", "GiB")
+    heads += ("passed", "failed", "not run", "notes")
+    cells = [heads]
+    for row in sorted(rows, key=lambda row: -(row.get("pretrained") or 0)):
+        seconds = [row.get("training_seconds"), row.get("testing_seconds")]
+        cells.append(
+            (
+                row["submission"],
+                row["status"],
+                number(row.get("pretrained"), 2),
+                number(row.get("retrained"), 2),
+                number(None if None in seconds else sum(seconds), 0),
+                number(row.get("parameters"), 0),
+                number(row.get("peak_memory_gib"), 1),
+                *(number(row.get(key), 0) for key in ("passed", "failed", "not_run", "notes")),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for texts in cells:
+        left = [text.ljust(width) for text, width in zip(texts[:2], widths[:2], strict=True)]
+        right = [text.rjust(width) for text, width in zip(texts[2:], widths[2:], strict=True)]
+        lines.append("  ".join(left + right))
+    return "\n".join(lines)
+
+
+def number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def print_summary(row: dict, data: Data, options: Options) -> None:
+    """PSNR and time of a single submission, after its verdicts."""
+    if "psnr" not in row:
+        return
+    print(f"\n{'PSNR (dB)':<26}{'per image':>10}{'pooled':>10}")
+    for stage in ("noisy", "pretrained", "untrained", "retrained"):
+        values = row["psnr"].get(stage, {})
+        cells = (number(values.get(key), 2) for key in ("per_image", "pooled"))
+        print(f"{stage:<26}" + "".join(f"{cell:>10}" for cell in cells))
+    training, testing = row["training_seconds"], row["testing_seconds"]
+    if testing is not None:
+        print(
+            f"time: training {training:,.0f} s ({options.epochs} x {len(data.noisy_a):,} pairs) "
+            f"and testing {testing:,.0f} s, of {COURSE_LIMIT[device()]:,} s"
+        )
+
+
+# ---- the command line ----------------------------------------------------------------------------
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        self.exit(2, f"error: {message}; `{self.prog} --help` explains\n")
+
+
+def positive(kind: type) -> Callable[[str], float]:
+    """A type of argparse."""
+
+    def convert(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    convert.__name__ = f"positive {kind.__name__}"
+    return convert
+
+
+def parser() -> Parser:
+    arguments = Parser(
+        description=__doc__,
+        epilog=PROTECTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="python test.py [-p SUBMISSION ...] [-d DATA_FOLDER] [options]",
+    )
+    add = arguments.add_argument
+    add(
         "-p",
         type=Path,
-        default=ROOT,
-        dest="project",
-        metavar="PROJECT_FOLDER",
-        help=f"folder that holds {PACKAGE}/ (default: the folder of test.py)",
+        nargs="+",
+        action="extend",
+        dest="submissions",
+        metavar="SUBMISSION",
+        help=f"folders or zips that hold {PACKAGE}/ (default: the folder of test.py)",
     )
-    parser.add_argument(
+    add(
         "-d",
         type=Path,
         dest="data",
         metavar="DATA_FOLDER",
-        help="folder with train_data.pkl and val_data.pkl (default: data/ beside test.py, "
-        "made once from built-in scenes)",
+        help="with train_data.pkl and val_data.pkl (default: data/ beside test.py, made once from "
+        "built-in scenes)",
     )
-    parser.add_argument(
-        "--validation",
-        type=Path,
-        metavar="FILE",
-        help="measure on this file instead of val_data.pkl",
+    add("-o", type=Path, dest="out", metavar="RESULTS_FOLDER", help="for results and logs")
+    add("--validation", type=Path, metavar="FILE", help="measure on this, not on val_data.pkl")
+    add("--epochs", type=positive(int), default=1, metavar="N", help="from scratch (default: 1)")
+    add("--pairs", type=positive(int), metavar="N", help="train on the first N pairs only")
+    add("--jobs", type=positive(int), default=1, metavar="N", help="submissions at a time")
+    add(
+        "--limit",
+        type=positive(float),
+        metavar="SECONDS",
+        help="for one submission, all checks together (default: twice the course's limit)",
     )
-    parser.add_argument(
-        "--epochs",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="epochs of the training from scratch (default: 1)",
+    add(
+        "--memory",
+        type=positive(float),
+        default=8.0,
+        metavar="GIB",
+        help="of one submission (default: 8)",
     )
-    parser.add_argument(
-        "--pairs", type=positive, metavar="N", help="train on the first N pairs only"
+    add("--allow", nargs="+", default=[], metavar="PACKAGE", help="which may be imported")
+    add("--compat", choices=sorted(COMPAT), help="torch's defaults of that year")
+    add(
+        "--sandbox",
+        action=argparse.BooleanOptionalAction,
+        help="require or forbid the sandbox (default: where the system allows it)",
     )
-    parser.add_argument("--results", type=Path, metavar="FILE", help="write the numbers as JSON")
-    args = parser.parse_args(argv)
+    return arguments
 
-    folder = args.project.resolve()
-    if not (folder / PACKAGE).is_dir():
+
+def named(paths: list[Path]) -> dict[str, Path]:
+    """The submissions by names that tell them apart; ValueError if one does not exist."""
+    paths = [path.resolve() for path in dict.fromkeys(paths)]
+    names: dict[str, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"{path}: no such submission")
+        others = [other for other in paths if other != path]
+        length = 1
+        while any(path.parts[-length:] == other.parts[-length:] for other in others):
+            length += 1
+        names["/".join(path.parts[-length:])] = path
+    return names
+
+
+def built_in_data() -> Path:
+    """data/ beside this file; made by the package beside it where it does not exist."""
+    folder = ROOT / "data"
+    if any((folder / name).exists() for name in ("train_data.pkl", "val_data.pkl")):
+        return folder
+    if not (ROOT / PACKAGE / "__main__.py").exists():
         raise ValueError(
-            f"no {PACKAGE} folder in {folder}; -p takes the folder that holds {PACKAGE}/"
+            f"no -d DATA_FOLDER, and no {PACKAGE} beside {ROOT / 'test.py'} to make it"
         )
-    if args.results:
-        check_writable(args.results)
-    train, validation = load_data(args.data, args.validation, args.pairs)
+    print(f"no -d DATA_FOLDER: making built-in scenes in {folder}, once", flush=True)
+    command = [sys.executable, "-m", PACKAGE, "data", "-o", str(folder)]
+    subprocess.run([*command, "--pairs", str(SHORT_TRAINING)], cwd=ROOT, check=True)
+    return folder
 
-    limit = LIMIT["cuda" if torch.cuda.is_available() else "cpu"]
-    grade = Check.grade = Grade(folder, train, validation, args.epochs, limit)
-    grade.psnr["noisy"] = psnr(*validation)
-    results = Verdicts()
-    print(f"grading {folder}", flush=True)
-    for case in CHECKS:
-        for name in vars(
-            case
-        ):  # in the order of their definition, which unittest's loader would sort
-            if name.startswith("test_"):
-                check = case(name)
-                try:
-                    check.run(results)
-                finally:
-                    check.doCleanups()  # which unittest leaves out after Ctrl-C
-    print_summary(grade, results.rows)
-    if args.results:
-        write_results(args.results, SEED, figures(grade, results.rows))
-        print(f"results in {args.results}", file=sys.stderr)
-    return 0 if all(row["passed"] for row in results.rows) else 1
+
+def hidden_paths(sources: list[Path], data: Path, validation: Path | None) -> tuple[Path, ...]:
+    """What a submission must not see: the files of the data, and the submissions.
+
+    Folders that hold what its own process needs stay visible, and read-only.
+    """
+    needed = [Path(sys.prefix), Path(sys.base_prefix), Path(torch.__file__), ROOT / "test.py"]
+    needed.append(Path(tempfile.gettempdir()))
+    paths = [source.resolve() for source in sources]
+    paths += [file.resolve() for file in data.glob("*.pkl")]
+    if validation:
+        paths.append(validation.resolve())
+    paths = [
+        path for path in paths if not any(need.resolve().is_relative_to(path) for need in needed)
+    ]
+    return tuple(path for path in paths if not any(parent in paths for parent in path.parents))
+
+
+def settings(data: Data, options: Options) -> dict:
+    """What makes rows comparable, and where they were measured."""
+    return {
+        "data": data.checksum(),
+        "pairs": len(data.noisy_a),
+        "validation_images": len(data.noisy),
+        "epochs": options.epochs,
+        "limit": options.limit,
+        "memory": options.memory,
+        "allow": sorted(options.allow),
+        "compat": options.compat,
+        "jobs": options.jobs,
+        "sandbox": options.sandbox,
+        "seed": SEED,
+        "device": device(),
+        "processor": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "harness": hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12],
+    }
+
+
+def chosen_options(args: argparse.Namespace, hidden: tuple[Path, ...]) -> Options:
+    reason = "--no-sandbox" if args.sandbox is False else why_no_sandbox(hidden)
+    if reason and args.sandbox:
+        raise ValueError(f"no sandbox on this machine: {reason}")
+    print(f"sandbox: {'not in force: ' + reason if reason else 'in force'}", flush=True)
+    return Options(
+        epochs=args.epochs,
+        limit=args.limit or 2 * COURSE_LIMIT[device()],
+        memory=args.memory,
+        allow=frozenset(args.allow),
+        compat=args.compat,
+        jobs=args.jobs,
+        sandbox=not reason,
+        hidden=hidden,
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Grade what the command line names; returns the exit code."""
+    sources = named(args.submissions or [ROOT])
+    folder = args.data or built_in_data()
+    data = load_data(folder, args.validation, args.pairs)
+    options = chosen_options(args, hidden_paths(list(sources.values()), folder, args.validation))
+    if data.few:
+        pairs = f"{len(data.noisy_a):,} pairs, where the course has {COURSE_PAIRS:,}"
+        print(f"few data: {pairs}; a training may fail for that alone", flush=True)
+    results = Results(args.out, settings(data, options))
+    adopt_orphans()
+    grade_all(sources, data, options, results)
+
+    rows = [results.rows[name] for name in sources]
+    passed = sum(map(has_passed, rows))
+    notes = sum(row.get("notes", 0) for row in rows)
+    if len(rows) == 1:
+        print_summary(rows[0], data, options)
+        print(last_line(rows[0]))
+    else:
+        print(f"\n{leaderboard(rows)}\n")
+        print(f"submissions: {passed} passed, {len(rows) - passed} failed, {notes} notes")
+    return 0 if passed == len(rows) else 1
+
+
+def last_line(row: dict) -> str:
+    counts = [f"{row.get(key, 0)} {key.replace('_', ' ')}" for key in ("passed", "failed")]
+    return ", ".join([*counts, f"{row.get('not_run', 0)} not run", f"{row.get('notes', 0)} notes"])
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return run(args)
+    except (ValueError, OSError, subprocess.CalledProcessError) as error:
+        print(f"error: {one_line(error, 1000)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        again = f"; the same command goes on from {args.out}" if args.out else ""
+        print(f"interrupted{again}", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:2] == [CHILD]:
+        serve(*sys.argv[2:])
+    else:
+        sys.exit(main())

@@ -26,6 +26,7 @@ DATA_HELP = """examples:
   python -m Miniproject_1 data --photos ~/Pictures    ... of crops of the photos in this folder
 
 DIR/train_data.pkl holds (noisy, noisy), DIR/val_data.pkl (noisy, clean), as N x 3 x 32 x 32 uint8.
+test.py makes other noise of DIR/val_scenes.pkl, the scenes of some validation images before noise.
 """
 TRAIN_HELP = """examples:
   python -m Miniproject_1 train                       on data/train_data.pkl, into model.pth
@@ -145,7 +146,7 @@ def _data(arguments: argparse.Namespace) -> int:
     samples = public_domain_photos() if arguments.sample_photos else None
     build(output, arguments.photos, pairs=arguments.pairs, seed=arguments.seed,
           clean=arguments.clean, validation_files=samples)
-    names = ["train_data.pkl", "val_data.pkl"]
+    names = ["train_data.pkl", "val_data.pkl", "val_scenes.pkl"]
     if arguments.clean:
         names.append("clean_data.pkl")
     print("wrote", " and ".join(str(output / name) for name in names))

@@ -20,7 +20,7 @@ from Miniproject_1.others.datasets import (
 )
 from Miniproject_1.others.files import load_tensors
 from Miniproject_1.others.images import write
-from Miniproject_1.others.noise import SIZE, SOURCE
+from Miniproject_1.others.noise import SIZE, SOURCE, cell_mean
 from Miniproject_1.others.photos import centres, crops
 from Miniproject_1.others.results import checksum, read_results
 
@@ -112,6 +112,19 @@ def test_validation_photos_are_whole_centre_squares_with_several_draws(tmp_path)
 # ---- the course's format -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("photos", [True, False])
+def test_validation_scenes_are_those_of_the_clean_images(tmp_path, photos):
+    folder = tmp_path / "photos" if photos else None
+    if folder:
+        folder.mkdir()
+        for name in "123":
+            write(random_image(3, 300, 280), folder / f"{name}.png")
+    build(tmp_path, folder, pairs=1, validation=10, progress=False)
+    scenes = torch.load(tmp_path / "val_scenes.pkl", weights_only=True)
+    assert len(scenes) == (1 if photos else 10)  # one photo of three is held out
+    assert torch.equal(cell_mean(scenes), stored(tmp_path)[3][: len(scenes)])
+
+
 def test_build_writes_the_course_format(tmp_path, capsys):
     write_photos(tmp_path / "photos" / "deep" / "er", 3)
     out = tmp_path / "new" / "data"
@@ -121,7 +134,7 @@ def test_build_writes_the_course_format(tmp_path, capsys):
     assert noisy.shape == clean.shape == (4, 3, SIZE, SIZE)
     assert {t.dtype for t in (noisy_a, noisy_b, noisy, clean)} == {torch.uint8}
     names = sorted(file.name for file in out.iterdir())
-    assert names == ["about.json", "train_data.pkl", "val_data.pkl"]
+    assert names == ["about.json", "train_data.pkl", "val_data.pkl", "val_scenes.pkl"]
     (about,) = read_results(out / "about.json")
     assert (about["kind"], about["pairs"], about["seed"]) == ("photos", 10, 0)
     assert about["checksum"] == checksum(noisy_a, noisy_b)

@@ -1,317 +1,299 @@
-"""The grading harness, run as its user runs it, on small submissions of known faults."""
+"""The grading harness, run as its user runs it: honest, faulty and hostile submissions."""
 
+import hashlib
 import importlib.util
 import json
-import re
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import submissions
 import torch
-
-from Miniproject_1.others.files import load_tensors, save_tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 HARNESS = ROOT / "test.py"
 
-# A denoiser that is the identity until it is trained or loaded, then a 3 x 3 mean.
-GOOD = """
-import torch
-import torch.nn.functional as F
 
-class Model:
-    def __init__(self):
-        self.smooth = False
-        self.history = []
+def command(*arguments) -> list[str]:
+    return [sys.executable, str(HARNESS), *map(str, arguments)]
 
-    def load_pretrained_model(self):
-        self.smooth = True
 
-    def train(self, noisy_a, noisy_b, num_epochs):
-        self.history = [{"epoch": 1, "pairs": len(noisy_a)}]
-        self.smooth = True
+def grade(*arguments, folder: Path) -> subprocess.CompletedProcess:
+    """A run of the harness that has `folder` for temporary files."""
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=120, env=variables(folder)
+    )
 
-    def predict(self, noisy):
-        x = noisy.float()
-        if self.smooth:
-            x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-        return x
-"""
+
+def variables(folder: Path) -> dict[str, str]:
+    temporary = folder / "temporary"
+    temporary.mkdir(exist_ok=True)
+    return os.environ | {"TMPDIR": str(temporary)}
+
+
+def rows_in(out: Path) -> dict[str, dict]:
+    content = json.loads((out / "results.json").read_text())
+    return {row["submission"]: row for row in content["submissions"]}
+
+
+def failed(row: dict, required: bool) -> list[str]:
+    checks = [check for check in row["checks"] if check["required"] == required]
+    return [check["check"] for check in checks if check["verdict"] == "failed"]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def is_running(text: str) -> bool:
+    """Whether the command line of any process holds `text`."""
+    done = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return any(text in line for line in done.stdout.splitlines())
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Smooth scenes with noise of deviation 20, 22.1 dB; a 3 x 3 mean gains about 9.5."""
-    folder = tmp_path_factory.mktemp("data")
-    generator = torch.Generator().manual_seed(0)
-    corners = (
-        torch.rand(40, 3, 2, 2, generator=generator) * 135 + 60
-    )  # three deviations from 0 and 255
-    clean = torch.nn.functional.interpolate(
-        corners, size=(32, 32), mode="bilinear", align_corners=True
+    return submissions.noisy_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def honest(tmp_path):
+    return submissions.write(tmp_path / "honest")
+
+
+# ---- a class -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory, data):
+    """All submissions, graded in one run: (folder, rows, run, contents before)."""
+    folder = tmp_path_factory.mktemp("class")
+    out = folder / "out"
+    places = {"DATA": data, "HARNESS": ROOT, "RESULTS": out}
+    paths = submissions.write_class(folder / "class", **places)
+    before = contents(folder)
+    options = ("--jobs", 4, "--limit", 6, "--memory", 1)
+    run = grade("-p", *paths, "-d", data, "-o", out, *options, folder=folder)
+    assert (out / "results.json").exists(), run.stderr
+    return folder, rows_in(out), run, before
+
+
+@pytest.mark.parametrize("name", submissions.CASES)
+def test_a_class(graded, name):
+    folder, rows, _, _ = graded
+    if name in submissions.SANDBOXED:
+        settings = json.loads((folder / "out" / "results.json").read_text())["settings"]
+        if not settings["sandbox"]:
+            pytest.skip("this machine has no sandbox")
+    status, cause, checks = submissions.CASES[name]
+    row = rows[name]
+    assert row["status"] == status, row["cause"]
+    assert cause in row["cause"]
+    if checks is not None:
+        titles = failed(row, required=True)
+        assert len(titles) == len(checks), titles
+        assert all(title.startswith(start) for title, start in zip(titles, checks, strict=True))
+        assert bool(row["cause"]) == bool(checks)
+
+
+def test_a_class_ends_with_a_table_and_counts(graded):
+    _, rows, run, _ = graded
+    *_, table, last = run.stdout.strip().split("\n\n")
+    assert len(table.splitlines()) == 1 + len(rows)
+    assert table.splitlines()[1].split()[2] == "31.28"  # the highest PSNR first
+    passed = sum(submissions.CASES[name] == submissions.PASSES for name in rows)
+    assert last.startswith(f"submissions: {passed} passed, {len(rows) - passed} failed, ")
+    assert run.returncode == 1
+
+
+def test_a_class_leaves_nothing_behind(graded):
+    folder, _, _, before = graded
+    assert not is_running("sleep(606)")
+    assert not list((folder / "temporary").iterdir())
+    after = {file: sum for file, sum in contents(folder).items() if "/out/" not in file}
+    assert after == before
+    assert {path.name for path in (folder / "out").iterdir()} == {
+        "results.json", "results.csv", "logs"}
+
+
+def test_output_is_capped(graded):
+    log = graded[0] / "out" / "logs" / "unusual.log"
+    assert 1 << 20 <= log.stat().st_size < 1.1 * (1 << 20)
+
+
+def test_what_the_course_does_not_ask_is_a_note(graded):
+    assert graded[1]["picky"]["passed"] == graded[1]["honest"]["passed"]
+    assert len(failed(graded[1]["picky"], required=False)) == graded[1]["picky"]["notes"] == 6
+    assert failed(graded[1]["honest"], required=False) == ["Miniproject_1 itself gives Model, too"]
+
+
+def test_old_code_runs_with_compat(tmp_path, data):
+    for name in ("verbose_scheduler", "pickled"):
+        submissions.write(tmp_path / name, submissions.SOURCES[name])
+    out = tmp_path / "out"
+    paths = (tmp_path / "verbose_scheduler", tmp_path / "pickled")
+    run = grade("-p", *paths, "-d", data, "-o", out, "--compat", 2022, folder=tmp_path)
+    rows = rows_in(out)
+    assert [row["cause"] for row in rows.values()] == ["", ""]
+    assert run.returncode == 0
+    assert json.loads((out / "results.json").read_text())["settings"]["compat"] == "2022"
+
+
+def test_a_killed_class_goes_on(tmp_path, data):
+    slow = submissions.changed(submissions.before(submissions.TRAIN, "import time; time.sleep(1)"))
+    paths = [submissions.write(tmp_path / name, slow) for name in ("first", "second")]
+    out = tmp_path / "out"
+    arguments = ("-p", *paths, "-d", data, "-o", out)
+    environment = variables(tmp_path)
+    run = subprocess.Popen(command(*arguments), env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not ((out / "results.json").exists() and rows_in(out)):  # whole whenever it is read
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    first = rows_in(out)
+    assert list(first) == ["first"]
+    while is_running(str(tmp_path / "temporary")):  # the child ends with its judge
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    assert grade(*arguments, folder=tmp_path).returncode == 0
+    rows = rows_in(out)
+    assert list(rows) == ["first", "second"]
+    assert rows["first"] == first["first"]
+    assert len((out / "results.csv").read_text().splitlines()) == 3
+
+    other = grade(*arguments, "--epochs", 2, folder=tmp_path)
+    assert other.returncode == 2
+    assert "other epochs; choose another -o" in other.stderr
+    assert rows_in(out) == rows
+
+
+# ---- one submission ----------------------------------------------------------------------------
+
+
+def test_one_submission(tmp_path, data, honest):
+    """Verdicts, a table and counts; the numbers agree with the definition of PSNR."""
+    pairs = ("--pairs", 1000, "--no-sandbox")  # 625 divides other numbers
+    run = grade("-p", honest, "-d", data, "-o", tmp_path / "out", *pairs, folder=tmp_path)
+    assert run.returncode == 0, run.stdout
+    row = rows_in(tmp_path / "out")["honest"]
+    verdicts = [line[:4].strip() for line in run.stdout.splitlines()]
+    assert verdicts.count("PASS") == row["passed"] and verdicts.count("note") == row["notes"] == 1
+    last = f"{row['passed']} passed, 0 failed, 0 not run, 1 notes"
+    assert run.stdout.splitlines()[-1] == last
+
+    noisy, clean = torch.load(data / "val_data.pkl", weights_only=True)
+    mse = [((a / 255 - b / 255) ** 2).mean() for a, b in zip(noisy, clean, strict=True)]
+    per_image = sum(-10 * torch.log10(error).item() for error in mse) / len(mse)
+    pooled = -10 * torch.log10(sum(mse) / len(mse)).item()
+    expected = {"per_image": per_image, "pooled": pooled}
+    assert row["psnr"]["noisy"] == pytest.approx(expected, abs=1e-4)
+    table = {line.split()[0]: line.split()[1:] for line in run.stdout.splitlines() if line.strip()}
+    assert table["noisy"] == [f"{per_image:.2f}", f"{pooled:.2f}"]
+    assert row["psnr"]["pretrained"]["per_image"] == row["pretrained"] > per_image + 9
+    assert set(row["other_noise"]) == {"4 x 4, 1", "16 x 16, 1", "8 x 8, 2"}
+
+
+def test_few_pairs_are_named_in_a_crash(tmp_path, data):
+    batches = submissions.before(submissions.TRAIN, "noisy_a.view(-1, 625, *noisy_a.shape[1:])")
+    project = submissions.write(tmp_path / "batches", submissions.changed(batches))
+    run = grade("-p", project, "-d", data, "--pairs", 1000, folder=tmp_path)
+    assert run.returncode == 1
+    (line,) = (line for line in run.stdout.splitlines() if line.startswith("FAIL"))
+    assert "on 1,000 pairs, where the course has 50,000" in line
+
+
+def test_ctrl_c(tmp_path, data):
+    """... ends the judge and the submission, which does not see it."""
+    project = submissions.write(tmp_path / "hangs", submissions.SOURCES["hangs"])
+    run = subprocess.Popen(
+        command("-p", project, "-d", data),
+        env=variables(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
+    while "loads the weights" not in run.stdout.readline():
+        assert run.poll() is None
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    _, stderr = run.communicate(timeout=30)
+    assert (run.returncode, stderr) == (130, "interrupted\n")
+    assert not list((tmp_path / "temporary").iterdir())
 
-    def noisy():
-        return (
-            (clean + 20 * torch.randn(clean.shape, generator=generator))
-            .round()
-            .clamp(0, 255)
-            .byte()
-        )
 
-    save_tensors((noisy(), noisy()), folder / "train_data.pkl")
-    save_tensors((noisy(), clean.round().byte()), folder / "val_data.pkl")
-    return folder
+# ---- input of the harness ----------------------------------------------------------------------
 
 
 @pytest.fixture
 def harness(monkeypatch):
-    """test.py as a module, for what happens before it imports a submission."""
-    spec = importlib.util.spec_from_file_location(
-        "harness", HARNESS
-    )  # "test" is a package of Python's own
+    """test.py as a module, for what happens before it starts a submission."""
+    spec = importlib.util.spec_from_file_location("harness", HARNESS)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "harness", module)  # dataclasses look it up there
     spec.loader.exec_module(module)
     return module
 
 
-def submission(folder, source, **replaced):
-    """A project folder whose Miniproject_1/model.py is `source` with some pieces replaced."""
-    for old, new in replaced.values():
-        assert old in source
-        source = source.replace(old, new)
-    package = folder / "Miniproject_1"
-    package.mkdir()
-    (package / "__init__.py").write_text("from .model import Model\n")
-    (package / "model.py").write_text(source)
-    return folder
-
-
-def grade(project, data, *options, command=(str(HARNESS),)):
-    """(exit code, lines of FAIL or PASS, all of stdout, stderr) of a run of the harness."""
-    done = subprocess.run(
-        [sys.executable, *command, "-p", str(project), "-d", str(data), *map(str, options)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=project,
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith(("PASS  ", "FAIL  "))]
-    return done.returncode, lines, done.stdout, done.stderr
-
-
-def failed(lines):
-    return [line for line in lines if line.startswith("FAIL")]
-
-
-def verdict(lines, text):
-    """The one line of the check whose title begins with `text`."""
-    (line,) = (line for line in lines if line[6:].startswith(text))
-    return line
-
-
-def test_good_submission(tmp_path, data):
-    """All checks pass; the numbers of results file and table agree with the definition."""
-    project = submission(tmp_path, GOOD)
-    out = tmp_path / "results" / "grade.json"
-    code, lines, stdout, _ = grade(project, data, "--pairs", 30, "--epochs", 2, "--results", out)
-    assert code == 0, stdout
-    assert failed(lines) == []
-    assert stdout.splitlines()[-1] == f"{len(lines)} passed, 0 failed"
-
-    results = json.loads(out.read_text())
-    assert [path.name for path in out.parent.iterdir()] == ["grade.json"]  # no temporary file left
-    assert (results["pairs"], results["epochs"], results["validation_images"]) == (30, 2, 40)
-    assert results["history"] == [{"epoch": 1, "pairs": 30}]
-    assert len(results["checks"]) == len(lines)
-    noisy, clean = torch.load(data / "val_data.pkl", weights_only=True)
-    mse = [
-        ((a.double() / 255 - b.double() / 255) ** 2).mean()
-        for a, b in zip(noisy, clean, strict=True)
-    ]
-    per_image = sum(-10 * torch.log10(error).item() for error in mse) / len(mse)
-    pooled = -10 * torch.log10(sum(mse) / len(mse)).item()
-    assert results["psnr"]["noisy"] == pytest.approx(
-        {"per_image": per_image, "pooled": pooled}, abs=1e-6
-    )
-    assert results["psnr"]["untrained"] == pytest.approx(results["psnr"]["noisy"])  # the identity
-    assert results["psnr"]["retrained"] == results["psnr"]["pretrained"]  # the same mean
-    table = {
-        line.split()[0]: line.split()[1:] for line in stdout.splitlines() if len(line.split()) == 3
-    }
-    assert table["noisy"] == [f"{per_image:.2f}", f"{pooled:.2f}"]
-
-
-def test_wrong_predictions(tmp_path, data):
-    """Output in [0, 1], a lost column and a foreign import are named; prints are not shown."""
-    project = submission(
-        tmp_path,
-        GOOD,
-        scale=("return x", "print('NOISE'); return (x / 255)[..., :x.shape[-1] // 2 * 2]"),
-        foreign=("import torch\n", "import torch\nimport colorsys, numpy.linalg\n"),
-    )
-    code, lines, stdout, _ = grade(project, data)
-    assert code == 1
-    for check in ("predict stays", "the pretrained weights", "training a fresh"):
-        assert "looks like [0, 1]" in verdict(failed(lines), check)
-    assert "3 x 3 x 37 x 52 for 3 x 3 x 37 x 53" in verdict(
-        failed(lines), "predict keeps the shape of 3 x"
-    )
-    assert ": imports numpy  " in verdict(failed(lines), "imports only")
-    assert verdict(lines, "predict keeps the shape of 100").startswith("PASS")
-    assert "NOISE" not in stdout
-    assert (
-        stdout.splitlines()[-1]
-        == f"{len(lines) - len(failed(lines))} passed, {len(failed(lines))} failed"
-    )
-
-
-def test_training_that_does_nothing(tmp_path, data):
-    """No effect of training, gradients, input changed in place: each fails its own checks."""
-    project = submission(
-        tmp_path,
-        GOOD,
-        train=("len(noisy_a)}]\n        self.smooth = True", "len(noisy_a)}]"),
-        gradients=("return x", "x = x.clone().requires_grad_(); noisy.add_(1); return x"),
-    )
-    code, lines, stdout, _ = grade(project, data)
-    assert code == 1
-    assert [line[6:22] for line in failed(lines)] == [
-        "predict returns ",
-        "predict leaves i",
-        "training a fresh",
-        "training from sc",
-    ], stdout
-
-
-def test_crash(tmp_path, data):
-    """Code that raises, or exits, is a FAIL of one line, and the other checks still run."""
-    crash = (
-        "if num_epochs == 2: raise SystemExit(0)\n        raise RuntimeError('no\\nluck')\n        "
-    )
-    project = submission(tmp_path, GOOD, train=("self.history = [{", crash + "self.history = [{"))
-    code, lines, _, _ = grade(project, data, "--epochs", 2)
-    assert code == 1
-    assert "RuntimeError: no luck (model.py:" in verdict(
-        failed(lines), "load_pretrained_model, then train"
-    )
-    assert "SystemExit: 0 (model.py:" in verdict(failed(lines), "training a fresh")
-    assert verdict(lines, "the pretrained weights").startswith("PASS")
-    assert verdict(lines, "training and testing end").startswith(
-        "FAIL"
-    )  # quick, but without a result
-
-
-def test_overrun(tmp_path, data):
-    """Training past the limit, here of 5 seconds, is stopped and fails."""
-    slow = "import time; time.sleep(60 if num_epochs == 2 else 0); self.history = [{"
-    project = submission(tmp_path, GOOD, slow=("self.history = [{", slow))
-    shortened = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import test; "
-        "test.LIMIT = dict.fromkeys(test.LIMIT, 5); sys.exit(test.main())"
-    )
-    code, lines, _, _ = grade(project, data, "--epochs", 2, command=("-c", shortened))
-    assert code == 1
-    assert "stopped at the limit of 5 s" in verdict(failed(lines), "training a fresh")
-    assert re.search(r"\d+ s of 5 s", verdict(failed(lines), "training and testing end"))
-
-
-def test_a_warning_and_a_history_of_the_submission(tmp_path, data):
-    """The warning is shown with its place; an odd history is not kept."""
-    odd = "import warnings; warnings.warn('slow'); self.history = {(1, 2): 3} or [{"
-    out = tmp_path / "grade.json"
-    code, lines, _, stderr = grade(
-        submission(tmp_path, GOOD, train=("self.history = [{", odd)), data, "--results", out
-    )
-    assert code == 0 and failed(lines) == []
-    assert re.search(r"Miniproject_1/model.py:\d+: UserWarning: slow", stderr)
-    assert json.loads(out.read_text())["history"] is None
-
-
-def test_ctrl_c(tmp_path, data):
-    """... in a check, which has redirected stderr, ends the grading in one line."""
-    project = submission(tmp_path, GOOD, train=("self.history = [{", "raise KeyboardInterrupt\n#"))
-    code, lines, _, stderr = grade(project, data)
-    assert (code, stderr) == (130, "interrupted\n")
-    assert lines and failed(lines) == []
-
-
-def test_a_full_disk(tmp_path, data):
-    """... ends the grading in one line, too, below the verdicts."""
-    full = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import test; from unittest import mock; "
-        "test.write_results = mock.Mock(side_effect=OSError('No space left on device')); "
-        "sys.exit(test.main())"
-    )
-    project = submission(tmp_path, GOOD)
-    code, lines, stdout, stderr = grade(
-        project, data, "--results", tmp_path / "grade.json", command=("-c", full)
-    )
-    assert stdout.splitlines()[-1] == f"{len(lines)} passed, 0 failed"
-    assert (code, stderr.splitlines()[-1]) == (2, "error: No space left on device")
-
-
-def test_package_without_init(tmp_path, data):
-    """Python takes it for a part of any Miniproject_1; ours must not be graded instead."""
-    project = submission(tmp_path, GOOD)
-    (project / "Miniproject_1" / "__init__.py").unlink()
-    code, lines, _, _ = grade(project, data)
-    assert code == 1
-    assert failed(lines) == lines
-
-
-def test_bad_usage(tmp_path, data, harness, capsys):
+def test_bad_usage(tmp_path, data, honest, harness, capsys):
     """One line of error and exit code 2, before anything is graded."""
-    empty, project = tmp_path / "empty", tmp_path / "project"
+    empty = tmp_path / "empty"
     empty.mkdir()
-    project.mkdir()
-    submission(project, GOOD)
-    floats = tmp_path / "floats.pkl"
-    save_tensors((torch.zeros(2, 3, 8, 8),) * 2, floats)
-    for folder, dataset, options, reason in (
-        (empty, data, (), "no Miniproject_1 folder in"),
-        (project, empty, (), "train_data.pkl"),
-        (project, data, ("--validation", str(empty / "absent.pkl")), "absent.pkl"),
-        (project, data, ("--validation", str(floats)), "expected N x 3 x H x W of torch.uint8"),
-        (project, data, ("--results", str(empty)), f"cannot write {empty}"),
+    torch.save((torch.zeros(2, 3, 8, 8),) * 2, tmp_path / "floats.pkl")
+    torch.save([1, 2], tmp_path / "list.pkl")
+    (tmp_path / "text.pkl").write_text("no tensors")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results.json").write_text("{}")
+    for arguments, reason in (
+        (["-p", "absent", "-d", data], "absent: no such submission"),
+        (["-d", empty], "train_data.pkl: no such file"),
+        (["-d", data, "--validation", empty / "absent.pkl"], "absent.pkl: no such file"),
+        (["-d", data, "--validation", tmp_path / "floats.pkl"], "expected N x 3 x H x W of"),
+        (["-d", data, "--validation", tmp_path / "list.pkl"], "expected a tuple of 2 tensors"),
+        (["-d", data, "--validation", tmp_path / "text.pkl"], "cannot be read"),
+        (["-d", data, "-o", tmp_path / "out"], "holds no results of test.py"),
+        (["-d", data, "-o", tmp_path / "text.pkl"], "text.pkl"),
     ):
-        assert harness.main(["-p", str(folder), "-d", str(dataset), *options]) == 2
-        stdout, stderr = capsys.readouterr()
-        assert (
-            stdout == ""
-            and stderr.startswith("error: ")
-            and reason in stderr
-            and stderr.count("\n") == 1
-        )
-    with pytest.raises(SystemExit, match="2"):
-        harness.main(["--epochs", "0"])
-    stderr = capsys.readouterr().err
-    assert stderr.startswith("error: ") and "--epochs" in stderr and stderr.count("\n") == 1
+        assert harness.main([str(word) for word in ("-p", honest, *arguments)]) == 2
+        stderr = capsys.readouterr().err
+        assert stderr.startswith("error: ") and reason in stderr and stderr.count("\n") == 1
+    for arguments in (["--epochs", "0"], ["--limit", "-1"], ["--compat", "1999"]):
+        with pytest.raises(SystemExit, match="2"):
+            harness.main(arguments)
+        stderr = capsys.readouterr().err
+        assert stderr.startswith("error: ") and arguments[0] in stderr and stderr.count("\n") == 1
+
+
+def test_names_tell_submissions_apart(tmp_path, harness):
+    paths = [tmp_path / name for name in ("a/project", "b/project", "b/other")]
+    for path in paths:
+        path.mkdir(parents=True)
+    assert list(harness.named([*paths, paths[0]])) == ["a/project", "b/project", "other"]
 
 
 def test_built_in_data(tmp_path, data, harness, monkeypatch):
-    """Without -d scenes are built once beside test.py; half a data set there is left alone."""
-    built = []
+    """Without -d scenes are made once beside test.py; without the package there it says so."""
+    made = []
 
-    def build(folder):
-        built.append(folder)
-        for name in ("train_data.pkl", "val_data.pkl"):
-            save_tensors(load_tensors(data / name), folder / name)
+    def make(command, **_):
+        made.append(command)
+        shutil.copytree(data, command[command.index("-o") + 1])
 
-    monkeypatch.setattr(harness, "build", build)
     monkeypatch.setattr(harness, "ROOT", tmp_path)
-    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(harness.subprocess, "run", make)
+    with pytest.raises(ValueError, match="no -d DATA_FOLDER"):
+        harness.built_in_data()
+    (tmp_path / "Miniproject_1").mkdir()
+    (tmp_path / "Miniproject_1" / "__main__.py").touch()
     for _ in range(2):
-        train, validation = harness.load_data(None, None, 7)
-        assert (len(train[0]), len(train[1]), len(validation[0])) == (7, 7, 40)
-    assert built == [tmp_path / "data"]
-    (tmp_path / "data" / "val_data.pkl").unlink()
-    with pytest.raises(ValueError, match="val_data.pkl: no such file"):
-        harness.load_data(None, None, None)
-    assert built == [tmp_path / "data"]
+        assert harness.load_data(harness.built_in_data(), None, 7).noisy_a.shape == (7, 3, 8, 8)
+    assert len(made) == 1
 
 
 def test_zip(tmp_path):

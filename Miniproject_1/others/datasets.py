@@ -19,7 +19,7 @@ from .command_line import progress_bar
 from .files import check_writable, save_tensors
 from .images import image_files, read, read_rgb, split_alpha
 from .noise import SIZE, clean_clean, noisy_clean, noisy_noisy
-from .photos import centres, crops, readable, split_files
+from .photos import centre, centres, crops, readable, split_files
 from .results import checksum, write_results
 from .scenes import BATCH, scenes
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ABOUT = "about.json"  # kind, number and checksum of the training pairs, and their seed
+SCENES = 100  # validation images whose full-size scenes are kept, 20 MB
 CROPS_AT_ONCE = 64  # crops of a photo held at a time: 12 MiB of pixels
 SMALLEST = 16  # pixels: shorter sides leave the U-Net no context to learn from
 
@@ -64,7 +65,9 @@ def build(
     """Write out/train_data.pkl (noisy, noisy) and out/val_data.pkl (noisy, clean).
 
     Each file is a tuple of two uint8 tensors, N x 3 x 32 x 32 with N = `pairs` or `validation`.
-    out/about.json says what the training pairs are made of. Photos that cannot be read are
+    out/val_scenes.pkl has the scenes of the first SCENES validation images (fewer photos: of each
+    photo), N x 3 x 256 x 256, uint8, from which `test.py` makes other noise. out/about.json says
+    what the training pairs are made of. Photos that cannot be read are
     skipped, with a warning that names them.
 
     Args:
@@ -89,7 +92,7 @@ def build(
     validation = check_count("validation", validation, least=1)
     seed = check_count("seed", seed, least=0)
     out = Path(out)
-    names = ["train_data.pkl", "val_data.pkl", ABOUT] + ["clean_data.pkl"] * clean
+    names = ["train_data.pkl", "val_data.pkl", "val_scenes.pkl", ABOUT] + ["clean_data.pkl"] * clean
     for name in names:
         check_writable(out / name)
 
@@ -100,6 +103,8 @@ def build(
         targets = _made(train_photos, pairs, crops, TARGETS, seed, progress)
         save_tensors((torch.cat(train_data), torch.cat(targets)), out / "clean_data.pkl")
     save_tensors(validation_data, out / "val_data.pkl")
+    validation_scenes = _validation_scenes(validation_photos, validation, seed)
+    save_tensors(validation_scenes, out / "val_scenes.pkl")
     kind = "scenes" if train_photos is None else "photos"
     about = {"kind": kind, "pairs": pairs, "checksum": checksum(*train_data)}
     write_results(out / ABOUT, seed, about)
@@ -142,6 +147,18 @@ def _made(
     if photos is None:
         return scene_pairs(count, pairing, seed, progress=progress)
     return photo_pairs(photos, count, cut, pairing, seed, progress=progress)
+
+
+def _validation_scenes(photos: list[Path] | None, validation: int, seed: int) -> Tensor:
+    """The sources of the first SCENES validation images, N x 3 x SOURCE x SOURCE, uint8."""
+    count = min(validation, SCENES)
+    if photos is not None:
+        return torch.stack([centre(read_rgb(photo)) for photo in photos[:count]])
+    parts = []
+    for start in range(0, count, BATCH):
+        generator = streams.generator(seed, VALIDATION.stream, start)
+        parts.append(scenes(min(BATCH, validation - start), generator))
+    return torch.cat(parts)[:count]
 
 
 # ---- pairs from scenes and photos --------------------------------------------------------------

@@ -74,11 +74,11 @@ def check_writable(path: str | os.PathLike) -> None:
         raise ValueError(f"cannot write {path}: {error}; choose another output path") from error
 
 
-def save_tensors(tensors: tuple[Tensor, Tensor], path: str | os.PathLike) -> None:
-    """Write two tensors by torch.save, whole or not at all.
+def save_tensors(tensors: Tensor | tuple[Tensor, Tensor], path: str | os.PathLike) -> None:
+    """Write tensors by torch.save, whole or not at all.
 
     Args:
-        tensors: What `load_tensors` gives back.
+        tensors: One tensor or, for `load_tensors`, two.
         path: The file to write.
 
     Raises:
