@@ -64,7 +64,7 @@ zip:
 	cd out && python3 -m zipfile -c ../$(PROJECT).zip $(PROJECT)
 	@echo 'wrote $(PROJECT).zip'
 
-# Grades what the zip holds, in an empty folder.
+# Fails if the zip, in an empty folder, lacks anything or does not pass.
 submission: zip .venv/.stamp out/data/train_data.pkl
 	rm -rf out/unpacked
 	$(PYTHON) -m zipfile -e $(PROJECT).zip out/unpacked

@@ -44,10 +44,12 @@ import traceback
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -57,29 +59,30 @@ ROOT = Path(__file__).resolve().parent
 PROTECTION = """\
 What is protected: each submission runs in a process of its own, on a copy of its folder, and gives
 back nothing but the bytes of its predictions. Clean images, PSNR, clocks, verdicts and files stay
-with the judge, which ends the process and its descendants at a limit of time or memory. Inside the
-sandbox (Linux, where unprivileged namespaces are allowed) it has no network, writes to its copy
-only, and sees neither the data, nor the other submissions, nor the judge's process. Outside of it,
-code that is malicious rather than wrong can do all that your user account can: read the clean
-images, end the judge, write to your files. docs/GRADING.md says what a cheat could still do."""
+with the judge, which ends the process and its descendants at a limit of time, memory or disk. In
+the sandbox (Linux with util-linux, where unprivileged namespaces are allowed) it has no network,
+writes to its copy only, and sees neither the data nor other submissions nor other processes.
+Outside of it, code that is malicious rather than wrong can do all that your user account can: read
+the clean images, end the judge, write to your files. docs/GRADING.md says what a cheat could do."""
 
 COURSE_PAIRS = 50_000
-COURSE_LIMIT = {"cuda": 10 * 60, "cpu": 45 * 60}  # seconds for training and testing, asked by it
-SHORT_TRAINING = 10_000  # pairs of the trainings that the course does not time: many batch sizes
-AUTOGRAD_OFF = 5_000  # divide it, and this one
+COURSE_LIMIT = {"cuda": 10 * 60, "cpu": 45 * 60}  # seconds for training and testing together
+BUDGET = 3  # times that for all required checks of a submission
+SHORT_TRAINING = 10_000  # pairs, which many batch sizes divide: of the trainings for other checks
+SHORTER_TRAINING = 5_000  # pairs, which many divide, too: of one for a note
 BATCH = 100  # images per call of predict, a size that the course names
-FEW = 200  # validation images after the short trainings
+SUBSET = 200  # validation images after these trainings
 SAME = 1.0  # grey levels: predictions that differ by less are the same
 FOLLOWED = 0.9  # of the error to inverted images may be left when a training has followed them
-LEARNING_EPOCHS = (1, 4, 8)  # one after the other until it has: few steps change little
 SEED = 0
 
 START_LIMIT = 300  # seconds for Python and torch to start
 POLL = 0.25  # seconds between two looks at processes and memory
+DISK_POLL = 5.0  # ... at the folder of a submission
 HEADER = 1 << 16  # bytes of an answer's first line, at most
 LOG = 1 << 20  # bytes of a submission's output that are kept
-LARGEST_FILE = 4 << 30  # bytes that a submission may write to one file
-LARGEST_COPY = 2 << 30  # bytes of a submission's folder
+LARGEST_FILE = 1 << 30  # bytes that a submission may write to one file
+LARGEST_FOLDER = 2 << 30  # bytes of a submission's folder, also while it runs
 GIB = 1 << 30
 
 # ---- data and PSNR -----------------------------------------------------------------------------
@@ -96,14 +99,18 @@ class Data:
     scenes: Tensor | None  # N x 3 x 256 x 256: the clean scenes of some images, for other noise
 
     @property
-    def few(self) -> bool:
-        """Whether the pairs are too few for verdicts on training."""
+    def has_few_pairs(self) -> bool:
+        """Whether a training may fail for that alone, as its batch size does not divide them."""
         return len(self.noisy_a) < SHORT_TRAINING
+
+    def noisy_psnr(self, number: int | None = None) -> dict[str, float]:
+        """PSNR of the first noisy validation images, or of all."""
+        return psnr(self.noisy[:number], self.clean[:number])
 
     def checksum(self) -> str:
         digest = hashlib.sha256()
-        for images in (self.noisy_a, self.noisy_b, self.noisy, self.clean):
-            digest.update(raw_bytes(images))
+        for images in (self.noisy_a, self.noisy_b, self.noisy, self.clean, self.scenes):
+            digest.update(b"none" if images is None else raw_bytes(images))
         return digest.hexdigest()[:12]
 
 
@@ -121,6 +128,9 @@ def load_data(folder: Path, validation: Path | None, pairs: int | None) -> Data:
     if (folder / "val_scenes.pkl").exists():
         scenes = load(folder / "val_scenes.pkl")
         require_images(folder / "val_scenes.pkl", scenes)
+        if scenes.shape[2] % 16 or scenes.shape[3] % 16:
+            sides = f"{scenes.shape[2]} x {scenes.shape[3]}"
+            raise ValueError(f"val_scenes.pkl holds {sides} pixels, expected multiples of 16")
     return Data(noisy_a[:pairs], noisy_b[:pairs], noisy, clean, scenes)
 
 
@@ -223,7 +233,7 @@ def check(
 
 @check("Miniproject_1.model has a class Model, made without arguments", limit=120)
 def constructs(exam: "Exam") -> str:
-    exam.fresh()
+    exam.hold_fresh()
     return ""
 
 
@@ -237,27 +247,27 @@ def imports(exam: "Exam") -> str:
 
 @check("load_pretrained_model() loads the weights", limit=120, needs=("constructs",))
 def loads(exam: "Exam") -> str:
-    exam.pretrained()
+    exam.hold_pretrained()
     return ""
 
 
 @check("predict keeps the shape of 100 x 3 x 32 x 32", limit=120, needs=("loads",))
 def predicts(exam: "Exam") -> str:
-    exam.pretrained()
+    exam.hold_pretrained()
     exam.predict(exam.noisy(100, 32, 32))
     return ""
 
 
 @check("predict answers on the scale of its input, 0 to 255", limit=120, needs=("predicts",))
 def scale(exam: "Exam") -> str:
-    exam.pretrained()
+    exam.hold_pretrained()
     require_scale(exam.predict(exam.noisy(100, 32, 32)))
     return ""
 
 
 @check("predict stays in [0, 255]", limit=120, needs=("scale",))
 def value_range(exam: "Exam") -> str:
-    exam.pretrained()
+    exam.hold_pretrained()
     output = exam.predict(exam.noisy(100, 32, 32))
     low, high = output.min().item(), output.max().item()
     if low < 0 or high > 255:
@@ -267,7 +277,7 @@ def value_range(exam: "Exam") -> str:
 
 @check("predict gives the same result twice", limit=120, needs=("predicts",))
 def repeats(exam: "Exam") -> str:
-    exam.pretrained()
+    exam.hold_pretrained()
     noisy = exam.noisy(100, 32, 32)
     difference = largest_difference(exam.predict(noisy), exam.predict(noisy))
     if difference > SAME:
@@ -279,7 +289,7 @@ def repeats(exam: "Exam") -> str:
 
 @check("predict gives the same for uint8 and float input", limit=120, needs=("repeats",))
 def floats(exam: "Exam") -> str:
-    exam.pretrained()
+    exam.hold_pretrained()
     noisy = exam.noisy(100, 32, 32)
     difference = largest_difference(exam.predict(noisy), exam.predict(noisy.float()))
     if difference > SAME:
@@ -289,14 +299,14 @@ def floats(exam: "Exam") -> str:
 
 @check("predict keeps the shape of 1 x 3 x 512 x 512", limit=180, needs=("predicts",))
 def large(exam: "Exam") -> str:
-    exam.pretrained()
+    exam.hold_pretrained()
     exam.predict(exam.noisy(1, 512, 512))
     return ""
 
 
 @check("the pretrained weights beat the noisy input", limit=600, needs=("scale",))
 def pretrained(exam: "Exam") -> str:
-    exam.pretrained()
+    exam.hold_pretrained()
     exam.psnr["pretrained"] = exam.measure()
     return exam.require_beats_noisy(exam.psnr["pretrained"])
 
@@ -320,14 +330,14 @@ def unused_imports(exam: "Exam") -> str:
 
 @check("predict keeps the shape of 3 x 3 x 37 x 53", limit=120, required=False, needs=("predicts",))
 def odd_size(exam: "Exam") -> str:
-    exam.pretrained()
+    exam.hold_pretrained()
     exam.predict(exam.noisy(3, 37, 53))
     return ""
 
 
 @check("predict leaves its input as it was", limit=120, required=False, needs=("predicts",))
 def input_unchanged(exam: "Exam") -> str:
-    exam.pretrained()
+    exam.hold_pretrained()
     for images in (exam.noisy(2, 32, 32), exam.noisy(2, 32, 32).float()):
         exam.predict(images)
         if exam.answer.get("input_changed") is True:
@@ -337,11 +347,93 @@ def input_unchanged(exam: "Exam") -> str:
 
 @check("predict returns no gradients", limit=120, required=False, needs=("predicts",))
 def no_gradients(exam: "Exam") -> str:
-    exam.pretrained()
+    exam.hold_pretrained()
     exam.predict(exam.noisy(2, 32, 32))
     if exam.answer.get("requires_grad") is True:
         raise Failed("its output has requires_grad set")
     return ""
+
+
+@check("loads its weights from any working directory", limit=120, required=False, needs=("loads",))
+def elsewhere(exam: "Exam") -> str:
+    exam.ask("work_in", place="../elsewhere")
+    try:
+        exam.hold_fresh()
+        exam.hold_pretrained()
+    finally:
+        exam.ask("work_in", place=".")
+    return ""
+
+
+# From here on the submission trains, and may overwrite its weights.
+
+
+@check(
+    "load_pretrained_model(), then train(a, b, num_epochs=1), runs", limit=1200, needs=("scale",)
+)
+def continues(exam: "Exam") -> str:
+    exam.hold_pretrained()
+    exam.train(*exam.pairs(SHORT_TRAINING), num_epochs=1)
+    return ""
+
+
+@check("... and beats the noisy input", limit=120, needs=("continues",))
+def keeps_psnr(exam: "Exam") -> str:
+    return exam.require_beats_noisy(exam.measure(SUBSET), SUBSET)
+
+
+@check(
+    "a fresh Model(), trained within the limit, beats the noisy input",
+    limit=None,
+    needs=("constructs",),
+    unless=("predicts", "scale", "continues"),
+)
+def trains(exam: "Exam") -> str:
+    exam.hold_fresh()
+    start = exam.clock()
+    with exam.log.shown():
+        exam.train(*exam.pairs(), exam.options.epochs)
+    trained = exam.clock()
+    exam.retrained = exam.predict_all(exam.data.noisy)
+    tested = exam.clock()
+    exam.seconds = {"training": trained - start, "testing": tested - trained}
+    exam.psnr["retrained"] = psnr(exam.retrained, exam.data.clean)
+    effort = f"after {exam.options.epochs} x {len(exam.data.noisy_a):,} pairs"
+    return f"{exam.require_beats_noisy(exam.psnr['retrained'], effort=effort)} {effort}"
+
+
+@check(
+    "train follows its targets: from inverted ones it learns to invert",
+    limit=2 * COURSE_LIMIT["cpu"],
+    needs=("trains",),
+)
+def learns(exam: "Exam") -> str:
+    noisy, inverted = exam.data.noisy[:SUBSET], 255.0 - exam.data.clean[:SUBSET]
+    error_before = mean_square(exam.retrained[:SUBSET], inverted)
+    exam.hold_fresh()
+    for number, epochs in ((SHORT_TRAINING, 1), (SHORT_TRAINING, 4), (None, exam.options.epochs)):
+        noisy_a, noisy_b = exam.pairs(number)
+        exam.train(noisy_a, 255 - noisy_b, epochs)  # to invert is the task of a swapped pair, too
+        error = mean_square(exam.predict_all(noisy), inverted)
+        if error < FOLLOWED * error_before:
+            return ""
+    share = f"{100 * error / error_before:.0f} %"
+    raise Failed(f"its error to inverted images is {share} of that without having seen them")
+
+
+@check("training improves a fresh Model()", limit=300, required=False, needs=("trains",))
+def improves(exam: "Exam") -> str:
+    exam.hold_fresh()
+    exam.psnr["untrained"] = exam.measure()
+    before, after = (exam.psnr[key]["per_image"] for key in ("untrained", "retrained"))
+    values = f"{before:.2f} dB before, {after:.2f} dB after"
+    if not after > before:
+        raise Failed(values)
+    return values
+
+
+# The last checks begin in a new child, with the weights that the submission came with. They come
+# last because several samples of a validation image would tell its clean values.
 
 
 def other_noise(exam: "Exam", cell: int, samples: int) -> str:
@@ -353,7 +445,7 @@ def other_noise(exam: "Exam", cell: int, samples: int) -> str:
     draws = [pixelate(scenes, cell, generator).float() for _ in range(samples)]
     noisy = torch.stack(draws).mean(0).round().to(torch.uint8)
     clean = nn.functional.avg_pool2d(scenes.float(), cell).round()
-    exam.pretrained()
+    exam.hold_pretrained()
     before = psnr(noisy, clean)["per_image"]
     after = psnr(exam.predict_all(noisy), clean)["per_image"]
     exam.other_noise[f"{cell} x {cell}, {samples}"] = {"noisy": before, "denoised": after}
@@ -365,6 +457,8 @@ def other_noise(exam: "Exam", cell: int, samples: int) -> str:
 
 @check("denoises cells of 4 x 4", limit=300, required=False, needs=("scale",))
 def small_cells(exam: "Exam") -> str:
+    if exam.data.scenes is not None:
+        exam.end()
     return other_noise(exam, cell=4, samples=1)
 
 
@@ -378,89 +472,13 @@ def two_samples(exam: "Exam") -> str:
     return other_noise(exam, cell=8, samples=2)
 
 
-@check("loads its weights from any working directory", limit=120, required=False, needs=("loads",))
-def elsewhere(exam: "Exam") -> str:
-    exam.ask("work_in", place="../elsewhere")
-    try:
-        exam.fresh()
-        exam.pretrained()
-    finally:
-        exam.ask("work_in", place=".")
-    return ""
-
-
-# From here on the submission trains, and may overwrite its weights.
-
-
-@check(
-    "load_pretrained_model(), then train(a, b, num_epochs=1), runs", limit=1200, needs=("scale",)
-)
-def continues(exam: "Exam") -> str:
-    exam.pretrained()
-    exam.train(*exam.pairs(SHORT_TRAINING), num_epochs=1)
-    return ""
-
-
-@check("... and beats the noisy input", limit=120, needs=("continues",))
-def keeps_psnr(exam: "Exam") -> str:
-    return exam.require_beats_noisy(exam.measure(FEW), FEW)
-
-
-@check(
-    "a fresh Model(), trained within the limit, beats the noisy input",
-    limit=None,
-    needs=("constructs",),
-    unless=("predicts", "scale", "continues"),
-)
-def trains(exam: "Exam") -> str:
-    exam.fresh()
-    start = exam.clock()
-    exam.log.show = True
-    exam.train(*exam.pairs(), exam.options.epochs)
-    exam.log.show = False
-    exam.seconds["training"] = exam.clock() - start
-    exam.retrained = exam.predict_all(exam.data.noisy)
-    exam.seconds["testing"] = exam.clock() - start - exam.seconds["training"]
-    exam.psnr["retrained"] = psnr(exam.retrained, exam.data.clean)
-    return exam.require_beats_noisy(exam.psnr["retrained"])
-
-
-@check(
-    "train follows its targets: from inverted ones it learns to invert",
-    limit=2400,
-    needs=("trains",),
-)
-def learns(exam: "Exam") -> str:
-    noisy, inverted = exam.data.noisy[:FEW], 255.0 - exam.data.clean[:FEW]
-    error_before = mean_square(exam.retrained[:FEW], inverted)
-    noisy_a, noisy_b = exam.pairs(SHORT_TRAINING)
-    exam.fresh()
-    for epochs in LEARNING_EPOCHS:
-        exam.train(noisy_a, 255 - noisy_b, epochs)  # to invert is the task of a swapped pair, too
-        error = mean_square(exam.predict_all(noisy), inverted)
-        if error < FOLLOWED * error_before:
-            return ""
-    raise Failed(f"{100 * error / error_before:.0f} % of the error to inverted images are left")
-
-
-@check("training improves a fresh Model()", limit=300, required=False, needs=("trains",))
-def improves(exam: "Exam") -> str:
-    exam.fresh()
-    exam.psnr["untrained"] = exam.measure()
-    before, after = (exam.psnr[key]["per_image"] for key in ("untrained", "retrained"))
-    values = f"{before:.2f} dB before, {after:.2f} dB after"
-    if not after > before:
-        raise Failed(values)
-    return values
-
-
 @check("works with autograd switched off", limit=900, required=False, needs=("continues",))
 def autograd_off(exam: "Exam") -> str:
     """The last check, as it leaves the child changed."""
     exam.ask("autograd_off")  # the course's second mini-project does it, in the same process
-    exam.pretrained()
-    exam.train(*exam.pairs(AUTOGRAD_OFF), num_epochs=1)
-    return exam.require_beats_noisy(exam.measure(FEW), FEW)
+    exam.hold_pretrained()
+    exam.train(*exam.pairs(SHORTER_TRAINING), num_epochs=1)
+    return exam.require_beats_noisy(exam.measure(SUBSET), SUBSET)
 
 
 def require_scale(output: Tensor) -> None:
@@ -481,10 +499,22 @@ def mean_square(images: Tensor, targets: Tensor) -> float:
 # ---- the exam of one submission ------------------------------------------------------------------
 
 
-class Stopped(Exception):
-    """The submission cannot go on: `status` is one of those below, the text is the cause."""
+class Status(StrEnum):
+    """What became of a submission."""
 
-    def __init__(self, status: str, cause: str):
+    GRADED = "graded"  # every check was run, or depends on one that failed
+    NO_SUBMISSION = "no submission"
+    MISSING_PACKAGE = "missing package"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed out"
+    OUT_OF_MEMORY = "out of memory"
+    HARNESS_ERROR = "harness error"  # ours
+
+
+class Stopped(Exception):
+    """The submission cannot go on, with its cause."""
+
+    def __init__(self, status: Status, cause: str):
         super().__init__(cause)
         self.status = status
 
@@ -492,10 +522,6 @@ class Stopped(Exception):
 class Interrupted(BaseException):
     """Ctrl-C or SIGTERM came to the main thread; raised in the thread of an exam."""
 
-
-GRADED, NO_SUBMISSION, CRASHED = "graded", "no submission", "crashed"
-TIMED_OUT, OUT_OF_MEMORY = "timed out", "out of memory"
-MISSING_PACKAGE, HARNESS_ERROR = "missing package", "harness error"
 
 INTERRUPT = threading.Event()
 
@@ -511,7 +537,12 @@ class Options:
     compat: str | None  # "2022": torch's defaults of that year
     jobs: int  # exams at a time
     sandbox: bool
-    hidden: tuple[Path, ...]  # files and folders that a submission does not see in the sandbox
+    hidden: tuple[Path, ...]  # files and folders that are not copied, and not seen in the sandbox
+    base: Path  # the folder for the temporary files of this run
+
+    @property
+    def memory_bytes(self) -> int:
+        return int(self.memory * GIB)
 
 
 class Exam:
@@ -528,32 +559,46 @@ class Exam:
         self.answer: dict = {}  # what the child says of its last prediction, without proof
         self.import_answer: dict = {}  # ... and of the import
         self.parameters: int | None = None  # ... and of its networks
-        self.psnr = {"noisy": psnr(data.noisy, data.clean)}  # stage -> PSNR
+        self.psnr = {"noisy": data.noisy_psnr()}  # stage -> PSNR
         self.other_noise: dict[str, dict[str, float]] = {}
         self.seconds: dict[str, float] = {}  # "training" and "testing" of the training from scratch
         self.retrained: Tensor | None = None  # predictions after the training from scratch
         self.peak_memory = 0  # bytes
-        self.status, self.cause = GRADED, ""
+        self.status = Status.GRADED
+        self.cause = ""  # of the first required check that failed
         self.verdicts: list[dict] = []
 
     # -- verdicts
 
     def run(self) -> None:
         """All checks, each with its verdict."""
-        passed: set[str] = set()
-        failed: set[str] = set()
+        verdicts: dict[str, str] = {}
         try:
-            for check in CHECKS.values():
-                if not passed.issuperset(check.needs) or failed.intersection(check.unless):
-                    self.add_verdict(check, "not run", "", 0.0)
-                    continue
-                if self.clock() > self.end_of_budget:
-                    self.add_verdict(check, "not run", "no time is left", 0.0)
-                    continue
-                verdict = self.run_one(check)
-                (passed if verdict == "passed" else failed).add(check.name)
+            for name, check in CHECKS.items():
+                reason = self.why_not(check, verdicts)
+                if reason:
+                    verdicts[name] = "not run"
+                    self.add_verdict(check, "not run", reason, 0.0)
+                else:
+                    verdicts[name] = self.run_one(check)
         finally:
             self.end()
+
+    def why_not(self, check: Check, verdicts: dict[str, str]) -> str:
+        """The reason for which a check is not run; empty if it is."""
+        for name in check.needs:
+            if verdicts[name] != "passed":
+                return f"needs: {CHECKS[name].title}"
+        for name in check.unless:
+            if verdicts[name] == "failed":
+                return f"failed: {CHECKS[name].title}"
+        if self.clock() < self.end_of_budget:
+            return ""
+        reason = f"the {self.options.limit:,.0f} s for all checks are over"
+        if check.required and self.status == Status.GRADED:
+            self.status = Status.TIMED_OUT
+            self.cause = reason
+        return reason
 
     def run_one(self, check: Check) -> str:
         """The verdict of a check."""
@@ -570,10 +615,13 @@ class Exam:
         except Stopped as stop:
             detail = str(stop)
             self.holds_pretrained = False
-            if check.required and self.status == GRADED:
-                self.status, self.cause = stop.status, detail
-        self.log.show = False
-        self.add_verdict(check, verdict, detail, self.clock() - start)
+            if check.required and self.status == Status.GRADED:
+                self.status = stop.status
+                self.cause = self.cause or detail
+        seconds = self.clock() - start
+        if not check.required:  # a note costs the grade nothing
+            self.end_of_budget += seconds
+        self.add_verdict(check, verdict, detail, seconds)
         return verdict
 
     def add_verdict(self, check: Check, verdict: str, detail: str, seconds: float) -> None:
@@ -597,18 +645,22 @@ class Exam:
         self.overrun = f"stopped at the limit of {seconds:,.0f} s"
         if self.end_of_budget < self.deadline:
             self.deadline = self.end_of_budget
-            self.overrun = f"stopped at the limit of {self.options.limit:,.0f} s for all checks"
+            self.overrun = f"stopped when the {self.options.limit:,.0f} s for all checks were over"
 
     def watch(self) -> None:
         """Called while the child works; raises what ends it."""
         if INTERRUPT.is_set():
             raise Interrupted
         if self.clock() > self.deadline:
-            raise Stopped(TIMED_OUT, self.overrun)
+            raise Stopped(Status.TIMED_OUT, self.overrun)
         used = self.child.memory()
         self.peak_memory = max(self.peak_memory, used)
-        if used > self.options.memory * GIB:
-            raise Stopped(OUT_OF_MEMORY, f"used more than {self.options.memory:g} GiB of memory")
+        if used > self.options.memory_bytes:
+            limit = f"{self.options.memory:g} GiB of memory"
+            raise Stopped(Status.OUT_OF_MEMORY, f"used more than {limit}")
+        if self.child.disk() > LARGEST_FOLDER:
+            limit = f"{LARGEST_FOLDER / GIB:g} GiB to its folder"
+            raise Stopped(Status.CRASHED, f"wrote more than {limit}")
 
     # -- what the child is asked
 
@@ -618,9 +670,11 @@ class Exam:
         self.deadline = start + START_LIMIT
         self.child = Child(self.project, self.options, self.log)
         try:
+            self.child.start()
             self.child.receive(self.watch, 0)
-        except Stopped as stop:
-            raise RuntimeError(f"no process for the submission could be started: {stop}") from None
+        except (Stopped, OSError) as error:
+            self.end()
+            raise RuntimeError(f"no process for the submission could be started: {error}") from None
         seconds = self.clock() - start
         self.deadline = deadline + seconds
         self.end_of_budget += seconds
@@ -646,19 +700,19 @@ class Exam:
             self.end()
             raise
         if "error" in answer:
-            raise Stopped(*explained(answer, own_modules(self.project)))
+            raise explained(answer, own_modules(self.project))
         return answer
 
-    def fresh(self) -> None:
+    def hold_fresh(self) -> None:
         """Let the child hold a fresh Model()."""
         self.holds_pretrained = False
-        parameters = self.ask("construct").get("parameters")
-        self.parameters = parameters if type(parameters) is int else None
+        said = self.ask("construct").get("parameters")
+        self.parameters = said if type(said) is int and 0 <= said < 2**63 else None
 
-    def pretrained(self) -> None:
+    def hold_pretrained(self) -> None:
         """Let the child hold a Model() with the pretrained weights."""
         if not self.holds_pretrained:
-            self.fresh()
+            self.hold_fresh()
             self.ask("load_weights")
             self.holds_pretrained = True
 
@@ -668,7 +722,7 @@ class Exam:
         try:
             self.ask("train", (noisy_a, noisy_b), args=epochs, kwargs=named)
         except Stopped as stop:
-            if stop.status == CRASHED and self.data.few:
+            if stop.status == Status.CRASHED and self.data.has_few_pairs:
                 pairs = f"on {len(noisy_a):,} pairs, where the course has {COURSE_PAIRS:,}"
                 raise Stopped(stop.status, f"{stop} ({pairs})") from None
             raise
@@ -705,12 +759,16 @@ class Exam:
         """PSNR of the child's model on the first validation images, or on all."""
         return psnr(self.predict_all(self.data.noisy[:number]), self.data.clean[:number])
 
-    def require_beats_noisy(self, result: dict[str, float], number: int | None = None) -> str:
+    def require_beats_noisy(
+        self, result: dict[str, float], number: int | None = None, effort: str = ""
+    ) -> str:
         """Failed unless `result`, of as many images, is above the noisy input."""
-        noisy = psnr(self.data.noisy[:number], self.data.clean[:number])["per_image"]
+        noisy = self.data.noisy_psnr(number)["per_image"]
         values = f"{result['per_image']:.2f} dB"
         if not result["per_image"] > noisy:
-            raise Failed(f"{values}, where the noisy input has {noisy:.2f} dB")
+            raise Failed(
+                f"{' '.join([values, effort]).strip()}, where the noisy input has {noisy:.2f} dB"
+            )
         return values
 
     def foreign_imports(self, used: bool) -> set[str]:
@@ -727,26 +785,27 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def explained(answer: dict, own: set[str]) -> tuple[str, str]:
-    """(status, cause) of an exception that the child describes."""
-    kind, text, place = (str(answer.get(key) or "") for key in ("error", "text", "where"))
-    missing = str(answer.get("missing") or "").split(".")[0]
-    if missing and missing not in own:
-        return MISSING_PACKAGE, f"package {one_line(missing)} is not installed here"
-    cause = one_line(f"{kind}: {text}") + (f" ({one_line(place)})" if place else "")
-    if kind in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in text:
-        return OUT_OF_MEMORY, cause
-    for sign, hint in HINTS.items():
-        if sign in text:
-            return CRASHED, f"{cause}; {hint}"
-    return CRASHED, cause
-
-
 HINTS = {
     "Weights only load failed": "--compat 2022 loads pickled networks, as torch did then",
     "unexpected keyword argument 'verbose'": "--compat 2022 accepts it, as torch did then",
     "deserialize object on a CUDA device": "torch.load needs map_location where there is no GPU",
 }
+
+
+def explained(answer: dict, own: set[str]) -> Stopped:
+    """An exception that the child describes."""
+    kind, text, place = (str(answer.get(key) or "") for key in ("error", "text", "where"))
+    missing = str(answer.get("missing") or "").split(".")[0]
+    if missing and missing not in own:
+        cause = f"package {one_line(missing)} is not installed here"
+        return Stopped(Status.MISSING_PACKAGE, cause)
+    cause = one_line(f"{kind}: {text}") + (f" ({one_line(place)})" if place else "")
+    if kind in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in text:
+        return Stopped(Status.OUT_OF_MEMORY, cause)
+    for sign, hint in HINTS.items():
+        if sign in text:
+            return Stopped(Status.CRASHED, f"{cause}; {hint}")
+    return Stopped(Status.CRASHED, cause)
 
 
 def one_line(text: object, most: int = 200) -> str:
@@ -767,8 +826,8 @@ def verdict_line(row: dict) -> str:
     if not row["required"]:
         word = {"PASS": "  ok", "FAIL": "note"}.get(word, word)
     detail = row["detail"] and f": {row['detail']}"
-    reason = " not run" if row["verdict"] == "not run" else f" ({row['seconds']:.1f} s)"
-    return f"{word}  {row['check']}{detail} {reason}"
+    seconds = "" if row["verdict"] == "not run" else f"  ({row['seconds']:.1f} s)"
+    return f"{word}  {row['check']}{detail}{seconds}"
 
 
 # ---- the submission's files ----------------------------------------------------------------------
@@ -777,52 +836,69 @@ def verdict_line(row: dict) -> str:
 def copied(source: Path, target: Path, hidden: tuple[Path, ...]) -> Path:
     """Copy a submission, a folder or a zip, to `target`; returns its folder of Miniproject_1/.
 
-    Stopped if it holds none, or if it is too large.
+    A folder that holds one zip and no submission is taken for that zip. Stopped if there is no
+    submission, or more than one, or if it is too large.
     """
     try:
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=Ignored(hidden))
-        else:
-            unzip(source, target)
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise Stopped(NO_SUBMISSION, f"it cannot be copied: {one_line(error)}") from None
-    found = sorted(target.glob(f"**/{PACKAGE}/model.py"), key=lambda path: len(path.parts))
-    if not found:
-        raise Stopped(NO_SUBMISSION, f"there is no {PACKAGE}/model.py in it")
-    return found[0].parent.parent
+        return project_in(source, target, hidden)
+    except Stopped:
+        raise
+    except Exception as error:  # zipfile and the file systems have many
+        cause = f"it cannot be copied: {one_line(f'{type(error).__name__}: {error}')}"
+        raise Stopped(Status.NO_SUBMISSION, cause) from None
 
 
-class Ignored:
-    """What `copytree` leaves out: hidden, generated and special files, links to folders."""
+def project_in(source: Path, target: Path, hidden: tuple[Path, ...]) -> Path:
+    if source.is_file():
+        unzipped = target.with_name("unzipped")
+        with zipfile.ZipFile(source) as archive:
+            require_size(sum(entry.file_size for entry in archive.infolist()))
+            archive.extractall(unzipped)  # which never leaves its folder
+        source = unzipped
+    elif not source.is_dir():
+        raise Stopped(Status.NO_SUBMISSION, "it is neither a folder nor a zip")
+    copy_folder(source, target, hidden)
+    found = [path.parent.parent for path in target.glob(f"**/{PACKAGE}/model.py")]
+    found = [path for path in found if len(path.parts) == min(len(p.parts) for p in found)]
+    if len(found) == 1:
+        return found[0]
+    zips = list(target.glob("**/*.zip"))
+    if not found and len(zips) == 1:
+        return project_in(zips[0], target.with_name("from_zip"), hidden)
+    several = ", ".join(sorted(path.name for path in found))
+    cause = f"it holds several: {several}" if found else f"there is no {PACKAGE}/model.py in it"
+    raise Stopped(Status.NO_SUBMISSION, one_line(cause))
 
-    def __init__(self, hidden: tuple[Path, ...]):
-        self.hidden = set(hidden)
-        self.size = 0
 
-    def __call__(self, folder: str, names: list[str]) -> set[str]:
-        left_out = {name for name in names if self.leaves_out(Path(folder, name))}
-        files = [Path(folder, name) for name in names if name not in left_out]
-        self.size += sum(file.stat().st_size for file in files if file.is_file())
-        require_size(self.size)
-        return left_out
+def copy_folder(source: Path, target: Path, hidden: tuple[Path, ...]) -> None:
+    """Copy the regular files, but hidden and generated ones and what lies outside of `source`."""
+    size = 0
+    top = source.resolve()
+    out_of_bounds = [path for path in hidden if not top.is_relative_to(path)]
+    for folder, folders, files in os.walk(source):
+        here = Path(folder)
+        folders[:] = [name for name in folders if is_copied(here / name, top, out_of_bounds)]
+        (target / here.relative_to(source)).mkdir(parents=True, exist_ok=True)
+        for name in files:
+            file = here / name
+            if file.is_file() and is_copied(file, top, out_of_bounds):
+                size += file.stat().st_size
+                require_size(size)
+                shutil.copyfile(file, target / file.relative_to(source))
 
-    def leaves_out(self, path: Path) -> bool:
-        if path.name.startswith(".") or path.name == "__pycache__":
-            return True
-        if path.resolve() in self.hidden or (path / "pyvenv.cfg").exists():
-            return True
-        return not path.is_file() and (path.is_symlink() or not path.is_dir())
 
-
-def unzip(source: Path, target: Path) -> None:
-    with zipfile.ZipFile(source) as archive:
-        require_size(sum(entry.file_size for entry in archive.infolist()))
-        archive.extractall(target)  # which never leaves `target`
+def is_copied(path: Path, top: Path, out_of_bounds: list[Path]) -> bool:
+    """Whether a file or folder belongs to the submission `top`."""
+    if path.name.startswith(".") or path.name == "__pycache__" or (path / "pyvenv.cfg").exists():
+        return False
+    place = path.resolve()
+    return place.is_relative_to(top) and not any(place.is_relative_to(p) for p in out_of_bounds)
 
 
 def require_size(size: int) -> None:
-    if size > LARGEST_COPY:
-        raise Stopped(NO_SUBMISSION, f"it has more than {LARGEST_COPY / GIB:g} GiB")
+    if size > LARGEST_FOLDER:
+        limit = f"{LARGEST_FOLDER / GIB:g} GiB"
+        raise Stopped(Status.NO_SUBMISSION, f"it has more than {limit}")
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -835,7 +911,7 @@ def checksum_of(folder: Path) -> str:
     for file in files_of(folder):
         with open(file, "rb") as content:
             of_file = hashlib.file_digest(content, "sha256").hexdigest()
-        digest.update(f"{file.relative_to(folder).as_posix()} {of_file}\n".encode())
+        digest.update(os.fsencode(file.relative_to(folder)) + of_file.encode())
     return digest.hexdigest()[:12]
 
 
@@ -854,13 +930,25 @@ def imported_files(project: Path, names: object) -> list[Path]:
 
 
 def imported_packages(file: Path) -> Iterator[tuple[str, bool]]:
-    """The packages that a file imports, each with whether it uses what it imports."""
+    """The packages that a file imports, each with whether it uses what it imports.
+
+    Imports that may fail, in a `try`, or that run as a script only are left out.
+    """
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # no Python
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    optional = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.Try) or is_script_part(branch)
+        for part in branch.body
+        for node in ast.walk(part)
+    }
     for node in ast.walk(tree):
+        if id(node) in optional:
+            continue
         if isinstance(node, ast.Import):
             for alias in node.names:
                 root = alias.name.split(".")[0]
@@ -868,6 +956,13 @@ def imported_packages(file: Path) -> Iterator[tuple[str, bool]]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             bound = {alias.asname or alias.name for alias in node.names}
             yield node.module.split(".")[0], "*" in bound or bool(bound & names)
+
+
+def is_script_part(node: ast.AST) -> bool:
+    """Whether this is `if __name__ == "__main__":`."""
+    if not isinstance(node, ast.If):
+        return False
+    return any(getattr(part, "id", None) == "__name__" for part in ast.walk(node.test))
 
 
 # ---- the child process, as the judge sees it -----------------------------------------------------
@@ -881,41 +976,50 @@ class Child:
     """
 
     def __init__(self, project: Path, options: Options, log: "Log"):
+        self.project = project
+        self.options = options
         self.log = log
         self.request_file = project.parent / "request.pt"  # beside the judge's copy
-        self.work = Path(tempfile.mkdtemp(prefix="grading-"))  # all that the child may write to
-        self.folder = self.work / project.name
-        shutil.copytree(project, self.folder)
+        self.process: subprocess.Popen | None = None
+        self.channels: list[int] = []  # the judge's ends
+        self.work = Path(tempfile.mkdtemp(prefix="work-", dir=options.base))  # all it may write to
+        self.folder = self.work / "submission"
+        self.memory_measured = 0.0  # when
+        self.memory_used = 0  # bytes
+        self.disk_measured = time.monotonic()
+        self.disk_used = 0
+
+    def start(self) -> None:
+        """Copy the submission, and start its process."""
+        shutil.copytree(self.project, self.folder)
         (self.folder / PACKAGE / "__init__.py").touch()
-        program = Path(shutil.copy(__file__, self.work / "child.py"))
+        program = shutil.copyfile(__file__, self.work / "child.py")
         for name in ("home", "tmp", "elsewhere"):
             (self.work / name).mkdir()
-        self.measured, self.used = 0.0, 0  # when memory was measured last, and its bytes
-        self.enough = options.memory * GIB
-        self.start(program, options)
-
-    def start(self, program: Path, options: Options) -> None:
         requests, self.requests = os.pipe()
         self.answers, answers = os.pipe()
         self.output, output = os.pipe()
-        channels = [str(requests), str(answers), str(self.request_file)]
-        command = [sys.executable, str(program), CHILD, *channels, options.compat or ""]
-        if options.sandbox:
-            command = sandboxed(command, self.work, self.folder, options.hidden)
-        with FAMILY:
-            self.process = subprocess.Popen(
+        self.channels = [self.requests, self.answers, self.output]
+        places = [str(requests), str(answers), str(self.request_file)]
+        # -P: no module is looked for beside child.py
+        command = [sys.executable, "-P", str(program), CHILD, *places, self.options.compat or ""]
+        if self.options.sandbox:
+            writable, readable = self.work, self.project.parent
+            command = sandboxed(command, writable, readable, self.folder, self.options)
+        try:
+            self.process = start_process(
                 command,
                 cwd=self.folder,
-                env=environment(self.work, options.jobs),
+                env=environment(self.work, self.options.jobs),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 pass_fds=(requests, answers),
                 start_new_session=True,
             )
-            OWN_CHILDREN.add(self.process.pid)
-        for end in (requests, answers, output):
-            os.close(end)
+        finally:
+            for end in (requests, answers, output):
+                os.close(end)
 
     def send(self, request: dict, tensors: tuple[Tensor, ...]) -> None:
         torch.save(tensors, self.request_file)
@@ -945,7 +1049,7 @@ class Child:
             if answer is not None:
                 return answer
             if self.answers not in channels or (ended and not ready):
-                raise Stopped(CRASHED, self.fate())
+                raise Stopped(Status.CRASHED, self.fate())
 
     def fate(self) -> str:
         """How the process ended, if it did."""
@@ -963,27 +1067,44 @@ class Child:
 
     def memory(self) -> int:
         """Bytes in use by all its processes, measured every POLL seconds."""
-        if time.monotonic() - self.measured > POLL:
-            self.measured = time.monotonic()
+        if time.monotonic() - self.memory_measured > POLL:
+            self.memory_measured = time.monotonic()
             processes = [self.process.pid, *descendants(self.process.pid)]
-            self.used = memory_of(processes)
-            if self.used > self.enough:  # forked processes share much of it
-                self.used = memory_of(processes, shared_once=True)
-        return self.used
+            self.memory_used = memory_of(processes)
+            if self.memory_used > self.options.memory_bytes:  # forked processes share much of it
+                self.memory_used = memory_of(processes, shared_once=True)
+        return self.memory_used
+
+    def disk(self) -> int:
+        """Bytes of its folder, measured every DISK_POLL seconds."""
+        if time.monotonic() - self.disk_measured > DISK_POLL:
+            self.disk_measured = time.monotonic()
+            self.disk_used = size_of(self.work)
+        return self.disk_used
 
     def end(self) -> None:
         """End the process with all its descendants, and remove its folder."""
-        kill_all(self.process)
-        for channel in (self.requests, self.answers, self.output):
+        if self.process is not None:
+            kill_all(self.process)
+        for channel in self.channels:
             os.close(channel)
+        self.channels = []
         remove(self.work)
+
+
+def start_process(command: list[str], **options) -> subprocess.Popen:
+    """Popen of a process of the judge's own, which is no orphan that a submission left behind."""
+    with FAMILY:
+        process = subprocess.Popen(command, **options)
+        OWN_CHILDREN.add(process.pid)
+    return process
 
 
 def parsed(received: bytearray, expect: int) -> dict | None:
     """The answer of these bytes, None if there is more to come; Stopped if they are no answer."""
     head, newline, payload = received.partition(b"\n")
     if len(head) > HEADER or len(payload) > expect:
-        raise Stopped(CRASHED, "it wrote to the judge's channel")
+        raise Stopped(Status.CRASHED, "it wrote to the judge's channel")
     if not newline:
         return None
     try:
@@ -992,7 +1113,7 @@ def parsed(received: bytearray, expect: int) -> dict | None:
         if missing < 0:
             raise ValueError
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise Stopped(CRASHED, "it wrote to the judge's channel") from None
+        raise Stopped(Status.CRASHED, "it wrote to the judge's channel") from None
     return answer | {"payload": bytes(payload)} if missing == 0 else None
 
 
@@ -1000,20 +1121,36 @@ def environment(work: Path, jobs: int) -> dict[str, str]:
     """The variables that Python, PyTorch and a GPU need, and no others."""
     kept = ("PATH", "PYTHONPATH", "LANG", "LC_", "LD_LIBRARY_", "CUDA_", "NVIDIA_", "OMP_", "MKL_")
     variables = {name: value for name, value in os.environ.items() if name.startswith(kept)}
-    variables |= {"HOME": str(work / "home"), "TMPDIR": str(work / "tmp")}
-    variables |= {"PYTHONUSERBASE": site.getuserbase(), "PYTHONUNBUFFERED": "1"}
+    search = variables.get("PYTHONPATH", "").split(os.pathsep)
+    variables |= {
+        "PYTHONPATH": os.pathsep.join(path for path in search if os.path.isabs(path)),
+        "PYTHONUSERBASE": site.getuserbase(),  # as HOME is another
+        "PYTHONUNBUFFERED": "1",
+        "HOME": str(work / "home"),
+        "TMPDIR": str(work / "tmp"),
+    }
     if jobs > 1:
         variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
     return variables
 
 
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder, which may be changing."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(path, name)).st_size
+    return total
+
+
 def remove(folder: Path) -> None:
-    """Remove a folder, also where a submission has forbidden it."""
-    for path, folders, _ in os.walk(folder):
-        for name in folders:
-            if not os.path.islink(os.path.join(path, name)):
-                os.chmod(os.path.join(path, name), 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a folder, also where a submission has forbidden it or nested it thousands deep."""
+    for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+        tool = start_process([*command, str(folder)], stderr=subprocess.DEVNULL)
+        tool.wait()
+        with FAMILY:
+            OWN_CHILDREN.discard(tool.pid)
 
 
 # ---- isolation -----------------------------------------------------------------------------------
@@ -1021,8 +1158,8 @@ def remove(folder: Path) -> None:
 FAMILY = threading.Lock()  # held while a child starts, which until then looks like an orphan
 OWN_CHILDREN: set[int] = set()  # processes that the judge itself started
 ADOPT_ORPHANS = 36  # prctl's PR_SET_CHILD_SUBREAPER
-MOST_ROUNDS = 3000  # of killing, 30 seconds: a process that waits for a disk may take its time
 DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
+MOST_ROUNDS = 3000  # of killing, 30 seconds: a process that waits for a disk may take its time
 IS_LINUX = sys.platform == "linux"
 
 
@@ -1098,26 +1235,59 @@ def memory_of(processes: list[int], shared_once: bool = False) -> int:
     return used
 
 
-def sandboxed(command: list[str], work: Path, folder: Path, hidden: tuple[Path, ...]) -> list[str]:
+def sandboxed(
+    command: list[str], writable: Path, readable: Path, folder: Path, options: Options
+) -> list[str]:
     """The command in namespaces of its own, as an unprivileged user may have them.
 
-    No network, no other processes, all file systems read-only but for `work`, `hidden` empty. All
-    of it ends when its first process ends, and that one with the thread that started it.
+    No network, no other processes, no terminals and no sockets of others; all file systems are
+    read-only but for the folder `writable` and small ones in memory; the temporary files of other
+    exams and what is `hidden` are not seen. All of it ends when its first process ends, and that
+    one with the thread that started it.
     """
-    quoted = shlex.quote
-    lines = [f"mount --bind {quoted(str(work))} {quoted(str(work))}"]
-    for mounted in mount_points():
-        lines.append(f"mount -o remount,bind,ro {quoted(mounted)} 2>/dev/null || :")
-    for path in map(str, hidden):
-        empty = "-t tmpfs -o ro none" if os.path.isdir(path) else "--bind /dev/null"
-        lines.append(f"mount {empty} {quoted(path)}")
-    lines.append("mount -t tmpfs none /dev/shm")
-    lines.append(f"cd {quoted(str(folder))}")
+    quoted = partial(map, lambda path: shlex.quote(str(path)))
+    keep, show, start, base = quoted((writable, readable, folder, options.base))
+    size = f"size={options.memory_bytes}"
+    lines = [
+        "mount -t tmpfs -o size=1m none /run",  # where the sockets of services are
+        "mkdir /run/keep /run/show",
+        f"mount --bind {keep} /run/keep",
+        f"mount --bind {show} /run/show",
+        *(f"mount -o remount,bind,ro {path} 2>/dev/null || :" for path in quoted(mount_points())),
+        *(f"mount -t tmpfs -o {size} none {path}" for path in quoted(temporary_folders())),
+        f"mkdir -p {base} && mount -t tmpfs -o size=1m none {base}",
+        f"mkdir -p {keep} {show}",
+        f"mount --bind /run/keep {keep}",
+        f"mount --bind /run/show {show}",
+        f"mount -o remount,bind,ro {show}",
+        "umount /run/keep /run/show",
+        f"mount -t tmpfs -o {size} none /dev/shm",
+        "mount -t tmpfs -o ro none /dev/pts",
+    ]
+    empty = [options.base, Path("/run"), *temporary_folders()]  # folders that are empty already
+    for path in sorted(options.hidden):
+        if path.exists() and not any(path.is_relative_to(folder) for folder in empty):
+            nothing = "-t tmpfs -o ro none" if path.is_dir() else "--bind /dev/null"
+            lines.append(f"mount {nothing} {shlex.quote(str(path))}")
+            empty.append(path)
+    lines.append(f"cd {start}")
     lines.append('setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"')
     namespaces = ("--user", "--map-root-user", "--mount", "--net", "--ipc", "--pid", "--mount-proc")
     unshare = ["unshare", *namespaces, "--fork", "--kill-child"]
     shell = ["sh", "-ec", "\n".join(lines), "sh"]
     return ["setpriv", "--pdeathsig", "KILL", *unshare, *shell, *command]
+
+
+def temporary_folders() -> list[Path]:
+    """Those that can be empty in the sandbox: nothing that Python needs lies there."""
+    folders = (Path("/tmp"), Path("/var/tmp"))
+    return [folder for folder in folders if folder.is_dir() and not is_needed(folder)]
+
+
+def is_needed(folder: Path) -> bool:
+    """Whether a submission's process needs what lies in this folder."""
+    needed = (sys.prefix, sys.base_prefix, torch.__file__)
+    return any(Path(path).resolve().is_relative_to(folder) for path in needed)
 
 
 def mount_points() -> list[str]:
@@ -1127,21 +1297,24 @@ def mount_points() -> list[str]:
     return [re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), point) for point in points]
 
 
-def why_no_sandbox(hidden: tuple[Path, ...]) -> str | None:
+def why_no_sandbox(options: Options) -> str | None:
     """Why there can be no sandbox on this machine; None if it works."""
     if not IS_LINUX:
         return "it needs Linux"
-    code = "import os, sys; sys.exit(any(os.access(path, os.W_OK) for path in sys.argv[1:]))"
-    with tempfile.TemporaryDirectory() as work:
-        test = [sys.executable, "-c", code, str(ROOT), str(Path(work).parent)]
-        try:
-            command = sandboxed(test, Path(work), Path(work), hidden)
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return one_line(error)
-    if done.returncode == 0:
-        return None
-    return one_line(done.stderr) or "files remain writable in it"
+    open_to_all = {*map(str, temporary_folders()), "/dev/shm"}
+    closed = [str(ROOT), *(point for point in mount_points() if point not in open_to_all)]
+    writable = "' '.join(path for path in sys.argv[1:] if os.access(path, os.W_OK))"
+    code = f"import os, sys; sys.exit({writable} or 0)"
+    test = [sys.executable, "-P", "-c", code, *closed]
+    folder = Path(tempfile.mkdtemp(dir=options.base))
+    try:
+        command = sandboxed(test, folder, folder, folder, options)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return one_line(error)
+    if done.returncode:
+        return one_line(done.stderr) or f"exit code {done.returncode}"
+    return None
 
 
 # ---- in the child process ------------------------------------------------------------------------
@@ -1159,7 +1332,8 @@ def serve(requests: str, answers: str, request_file: str, compat: str) -> None:
     out = os.fdopen(int(answers), "wb")
     pupil = Pupil(Path(request_file))
 
-    def reply(answer: dict, payload: bytes = b"") -> None:
+    def reply(answer: dict) -> None:
+        payload = answer.pop("payload", b"")
         try:
             out.write(json.dumps(answer | {"bytes": len(payload)}).encode() + b"\n" + payload)
             out.flush()
@@ -1171,9 +1345,8 @@ def serve(requests: str, answers: str, request_file: str, compat: str) -> None:
         try:
             answer = pupil.do(json.loads(line))
         except BaseException as error:  # SystemExit and KeyboardInterrupt as well
-            reply(described(error, pupil.folder))
-        else:
-            reply(*answer)
+            answer = described(error, pupil.folder)
+        reply(answer)
 
 
 def confine() -> None:
@@ -1208,7 +1381,7 @@ class Pupil:
         self.model_class: type | None = None
         self.model = None
 
-    def do(self, request: dict) -> tuple:
+    def do(self, request: dict) -> dict:
         """The method that the request names."""
         what = request.pop("do")
         if what in ("predict", "train"):
@@ -1218,48 +1391,51 @@ class Pupil:
             random.seed(SEED)
         return getattr(self, what)(**request)
 
-    def load_module(self) -> tuple:
+    def load_module(self) -> dict:
         sys.path.insert(0, str(self.folder))
         self.model_class = importlib.import_module(f"{PACKAGE}.model").Model
         files = [Path(getattr(module, "__file__", None) or "/") for module in sys.modules.values()]
         own = [file.relative_to(self.folder) for file in files if file.is_relative_to(self.folder)]
         package = getattr(sys.modules[PACKAGE], "Model", None) is self.model_class
-        return ({"files": [file.as_posix() for file in own], "package": package},)
+        return {"files": [file.as_posix() for file in own], "package": package}
 
-    def construct(self) -> tuple:
+    def construct(self) -> dict:
         self.model = self.model_class()
-        return ({"parameters": parameters(self.model)},)
+        try:
+            return {"parameters": parameters(self.model)}
+        except Exception:  # a Model may be built in many ways
+            return {"parameters": None}
 
-    def load_weights(self) -> tuple:
+    def load_weights(self) -> dict:
         self.model.load_pretrained_model()
-        return ({},)
+        return {}
 
-    def train(self, tensors: tuple, args: list, kwargs: dict) -> tuple:
+    def train(self, tensors: tuple, args: list, kwargs: dict) -> dict:
         self.model.train(*tensors, *args, **kwargs)
-        return ({},)
+        return {}
 
-    def predict(self, tensors: tuple) -> tuple:
+    def predict(self, tensors: tuple) -> dict:
         (noisy,) = tensors
         before = noisy.clone()
         output = self.model.predict(noisy)
         if not isinstance(output, Tensor):
-            return ({"returned": f"a {type(output).__name__}"},)
+            return {"returned": f"a {type(output).__name__}"}
         answer = {
             "returned": shape(output),
             "requires_grad": output.requires_grad,
             "input_changed": not noisy.equal(before),
         }
-        if output.shape != before.shape:
-            return (answer,)
-        return answer, raw_bytes(output.detach().to("cpu", torch.float32))
+        if output.shape == before.shape:
+            answer["payload"] = raw_bytes(output.detach().to("cpu", torch.float32))
+        return answer
 
-    def work_in(self, place: str) -> tuple:
+    def work_in(self, place: str) -> dict:
         os.chdir(self.folder / place)
-        return ({},)
+        return {}
 
-    def autograd_off(self) -> tuple:
+    def autograd_off(self) -> dict:
         torch.set_grad_enabled(False)
-        return ({},)
+        return {}
 
 
 def parameters(model: object) -> int:
@@ -1296,86 +1472,108 @@ COMPAT = {"2022": as_in_2022}
 class Log:
     """The output of a submission and the judge's verdicts, in a file and, if wanted, on screen."""
 
-    def __init__(self, file: Path | None, verdicts: bool):
-        self.file = open(file, "wb") if file else None
+    def __init__(self, path: Path | None, verdicts: bool):
+        self.path = path
+        self.file: BinaryIO | None = None  # opened when there is something to write
         self.verdicts = verdicts  # whether to print them
-        self.show = False  # whether to print the submission's output now, too
+        self.showing = False  # whether to print the submission's output now
         self.size = 0  # bytes of the submission's output
         self.begun = b""  # a line of it that has not ended
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Print the submission's output meanwhile, where verdicts are printed."""
+        self.showing = self.verdicts
+        try:
+            yield
+        finally:
+            self.showing = False
 
     def write(self, chunk: bytes) -> None:
         """Output of the submission, of which LOG bytes are kept."""
         kept = chunk[: LOG - self.size]
         self.size += len(kept)
-        if self.file:
-            self.file.write(kept)
-            if kept and self.size == LOG:
-                self.file.write(b"\n[more is not kept]\n")
-        if self.show and self.verdicts:
+        self._to_file(kept)
+        if kept and self.size == LOG:
+            self._to_file(b"\n[more is not kept]\n")
+        if self.showing:
             *lines, self.begun = (self.begun + kept).split(b"\n")
             for line in lines:
                 print(" |", printable(line.decode(errors="replace"))[:200], flush=True)
 
     def judge(self, line: str) -> None:
         """A line of the judge's own."""
-        if self.file:
-            self.file.write(f"=== {line}\n".encode())
-            self.file.flush()
+        self._to_file(f"=== {line}\n".encode(errors="replace"))
         if self.verdicts:
             print(line, flush=True)
+
+    def _to_file(self, content: bytes) -> None:
+        if self.path and not self.file:
+            self.file = open(self.path, "wb")
+        if self.file:
+            self.file.write(content)
+            self.file.flush()
 
     def close(self) -> None:
         if self.file:
             self.file.close()
 
 
-def grade(source: Path, data: Data, options: Options, log: Log, is_done: Callable) -> dict | None:
+def grade(
+    source: Path, data: Data, options: Options, log: Log, is_done: Callable[[str], bool]
+) -> dict | None:
     """Examine a submission; returns its row, None if `is_done` says so of its files' checksum.
 
     Whatever happens gives a row: a fault of the harness has a status of its own.
     """
-    start, exam, row = time.perf_counter(), None, {}
-    with tempfile.TemporaryDirectory(prefix="judge-", ignore_cleanup_errors=True) as folder:
-        try:
-            project = copied(source, Path(folder, source.stem), options.hidden)
-            row["checksum"] = checksum_of(project)
-            if is_done(row["checksum"]):
-                return None
-            exam = Exam(project, data, options, log)
-            exam.run()
-            row |= {"status": exam.status, "cause": exam.cause}
-        except Stopped as stop:
-            row |= {"status": stop.status, "cause": str(stop)}
-        except Exception as error:
-            log.judge("".join(traceback.format_exception(error)))
-            cause = one_line(f"{type(error).__name__}: {error}")
-            row |= {"status": HARNESS_ERROR, "cause": cause}
+    start = time.perf_counter()
+    exam = None
+    row: dict = {}
+    folder = Path(tempfile.mkdtemp(prefix="exam-", dir=options.base))
+    try:
+        project = copied(source, folder / "submission", options.hidden)
+        row["checksum"] = checksum_of(project)
+        if is_done(row["checksum"]):
+            return None
+        exam = Exam(project, data, options, log)
+        exam.run()
+        row |= {"status": exam.status, "cause": exam.cause}
+    except Stopped as stop:
+        row |= {"status": stop.status, "cause": str(stop)}
+    except Exception as error:
+        log.judge("".join(traceback.format_exception(error)))
+        cause = one_line(f"{type(error).__name__}: {error}")
+        row |= {"status": Status.HARNESS_ERROR, "cause": cause}
+    finally:
+        remove(folder)
     if exam:
         row |= measured(exam)
-    if row["status"] != GRADED:
+    if row["status"] != Status.GRADED:
         log.judge(f"{row['status']}: {row['cause']}")
     date = datetime.now(UTC).isoformat(timespec="seconds")
     return row | {"seconds": round(time.perf_counter() - start, 1), "date": date}
 
 
-COLUMNS = {
-    "submission": "name",
-    "status": "graded, or what kept it from being graded in full",
-    "cause": "of the first failure",
-    "pretrained": "dB per image of the pretrained weights: the score",
-    "pretrained_pooled": "dB",
-    "retrained": "dB per image after the training from scratch",
-    "retrained_pooled": "dB",
-    "training_seconds": "of the training from scratch",
-    "testing_seconds": "of predictions after it",
-    "parameters": "as the submission says",
-    "peak_memory_gib": "of all its processes",
-    "passed": "required checks",
-    "failed": "required checks",
-    "not_run": "required checks that depend on a failed one",
-    "notes": "checks of what the course does not ask, failed",
-    "failed_checks": "titles",
-}
+COLUMNS = (  # of results.csv; docs/GRADING.md explains them
+    "submission",
+    "status",
+    "cause",
+    "pretrained",
+    "pretrained_pooled",
+    "retrained",
+    "retrained_pooled",
+    "training_seconds",
+    "testing_seconds",
+    "parameters",
+    "peak_memory_gib",
+    "passed",
+    "failed",
+    "not_run",
+    "notes",
+    "failed_checks",
+    "seconds",
+    "date",
+)
 
 
 def measured(exam: Exam) -> dict:
@@ -1388,11 +1586,11 @@ def measured(exam: Exam) -> dict:
     notes = [row for row in exam.verdicts if not row["required"] and row["verdict"] == "failed"]
     row: dict = {}
     for stage in ("pretrained", "retrained"):
-        values = exam.psnr.get(stage, {})
-        row[stage], row[f"{stage}_pooled"] = values.get("per_image"), values.get("pooled")
+        for key, name in (("per_image", stage), ("pooled", f"{stage}_pooled")):
+            row[name] = rounded(exam.psnr.get(stage, {}).get(key), 3)
     return row | {
-        "training_seconds": exam.seconds.get("training"),
-        "testing_seconds": exam.seconds.get("testing"),
+        "training_seconds": rounded(exam.seconds.get("training"), 1),
+        "testing_seconds": rounded(exam.seconds.get("testing"), 1),
         "parameters": exam.parameters,
         "peak_memory_gib": round(exam.peak_memory / GIB, 2),
         "passed": len(counts["passed"]),
@@ -1406,10 +1604,14 @@ def measured(exam: Exam) -> dict:
     }
 
 
+def rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
 def has_passed(row: dict) -> bool:
     """Whether every required check of a submission was seen to pass."""
     required = sum(check.required for check in CHECKS.values())
-    return row["status"] == GRADED and row.get("passed") == required
+    return row["status"] == Status.GRADED and row.get("passed") == required
 
 
 class Results:
@@ -1430,11 +1632,13 @@ class Results:
         try:
             content = json.loads(file.read_text())
             settings, rows = content["settings"], content["submissions"]
-            self.rows = {row["submission"]: row for row in rows if row["status"] != HARNESS_ERROR}
-        except (ValueError, KeyError, TypeError):
+            self.rows = {
+                row["submission"]: row for row in rows if row["status"] != Status.HARNESS_ERROR
+            }
+            is_other = [key for key in self.settings if settings.get(key) != self.settings[key]]
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{file} holds no results of test.py; choose another -o") from None
-        keys = [key for key in self.settings if key != "jobs"]
-        other = [key for key in keys if settings.get(key) != self.settings[key]]
+        other = [key for key in is_other if key != "jobs"]
         if other:
             raise ValueError(f"{file} has other {', '.join(other)}; choose another -o")
 
@@ -1442,7 +1646,10 @@ class Results:
         return self.rows.get(name, {}).get("checksum") == checksum
 
     def log_file(self, name: str) -> Path | None:
-        return self.folder and self.folder / "logs" / f"{name.replace('/', '_')}.log"
+        short = re.sub(r"[^\w.-]", "_", name)[:100]
+        if short != name:  # two names may have the same
+            short += f"_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+        return self.folder and self.folder / "logs" / f"{short}.log"
 
     def add(self, row: dict) -> None:
         self.rows[row["submission"]] = row
@@ -1453,15 +1660,22 @@ class Results:
         if self.folder is None:
             return
         content = {"settings": self.settings, "submissions": list(self.rows.values())}
-        replace(self.folder / "results.json", json.dumps(content, indent=1, allow_nan=False))
+        write_whole(self.folder / "results.json", json.dumps(content, indent=1, allow_nan=False))
         table = io.StringIO()
         writer = csv.DictWriter(table, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows.values())
-        replace(self.folder / "results.csv", table.getvalue())
+        for row in self.rows.values():
+            writer.writerow({key: no_formula(value) for key, value in row.items()})
+        write_whole(self.folder / "results.csv", table.getvalue())
 
 
-def replace(file: Path, text: str) -> None:
+def no_formula(value: object) -> object:
+    """A text that a spreadsheet does not take for a formula."""
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@"))
+    return f"'{value}" if is_formula else value
+
+
+def write_whole(file: Path, text: str) -> None:
     """Write a file whole or not at all."""
     temporary = file.with_name(f".{file.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
@@ -1472,6 +1686,7 @@ def grade_all(sources: dict[str, Path], data: Data, options: Options, results: R
     """Grade the submissions that have no row yet; each row is written as soon as it is known."""
     alone = len(sources) == 1
     start = time.perf_counter()
+    graded = 0
 
     def grade_one(name: str) -> tuple[str, dict | None]:
         log = Log(results.log_file(name), verdicts=alone)
@@ -1482,15 +1697,19 @@ def grade_all(sources: dict[str, Path], data: Data, options: Options, results: R
             log.close()
 
     with ThreadPoolExecutor(options.jobs) as pool:
-        exams = [pool.submit(grade_one, name) for name in sources]
+        futures = [pool.submit(grade_one, name) for name in sources]
         try:
-            for number, exam in enumerate(as_completed(exams), 1):
-                name, row = exam.result()
-                if row is not None:
-                    results.add({"submission": name} | row)
+            for done, future in enumerate(as_completed(futures), 1):
+                name, row = future.result()
+                place = f"{done:>3}/{len(sources)}"
+                if row is None:
+                    print(f"{place}  {name}: as before", flush=True)
+                    continue
+                graded += 1
+                results.add({"submission": name} | row)
                 if not alone:
-                    left = (time.perf_counter() - start) / number * (len(sources) - number)
-                    print_row(f"{number:>3}/{len(sources)}", results.rows[name], left)
+                    each = (time.perf_counter() - start) / graded
+                    print_row(place, results.rows[name], each * (len(sources) - done))
         except BaseException:
             INTERRUPT.set()
             pool.shutdown(cancel_futures=True)
@@ -1499,10 +1718,12 @@ def grade_all(sources: dict[str, Path], data: Data, options: Options, results: R
 
 def print_row(place: str, row: dict, left: float) -> None:
     """A submission of a class, when it is known."""
-    reached = [f"{number(row.get(key), 2)} dB {key}" for key in ("pretrained", "retrained")]
+    what = [f"{row['submission']}: {row['status']}"]
+    for stage in ("pretrained", "retrained"):
+        if row.get(stage) is not None:
+            what.append(f"{row[stage]:.2f} dB {stage}")
     minutes, seconds = divmod(round(left), 60)
-    what = ", ".join([f"{row['submission']}: {row['status']}", *reached])
-    print(f"{place}  {what}, {minutes}:{seconds:02} left", flush=True)
+    print(f"{place}  {', '.join(what)}; {minutes}:{seconds:02} left", flush=True)
     if not has_passed(row):
         print(f"{' ' * len(place)}  {row['cause']}", flush=True)
 
@@ -1518,12 +1739,12 @@ def leaderboard(rows: list[dict]) -> str:
             (
                 row["submission"],
                 row["status"],
-                number(row.get("pretrained"), 2),
-                number(row.get("retrained"), 2),
-                number(None if None in seconds else sum(seconds), 0),
-                number(row.get("parameters"), 0),
-                number(row.get("peak_memory_gib"), 1),
-                *(number(row.get(key), 0) for key in ("passed", "failed", "not_run", "notes")),
+                formatted(row.get("pretrained"), 2),
+                formatted(row.get("retrained"), 2),
+                formatted(None if None in seconds else sum(seconds), 0),
+                formatted(row.get("parameters"), 0),
+                formatted(row.get("peak_memory_gib"), 1),
+                *(formatted(row.get(key), 0) for key in ("passed", "failed", "not_run", "notes")),
             )
         )
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -1535,7 +1756,7 @@ def leaderboard(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def number(value: float | None, digits: int) -> str:
+def formatted(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
@@ -1546,7 +1767,7 @@ def print_summary(row: dict, data: Data, options: Options) -> None:
     print(f"\n{'PSNR (dB)':<26}{'per image':>10}{'pooled':>10}")
     for stage in ("noisy", "pretrained", "untrained", "retrained"):
         values = row["psnr"].get(stage, {})
-        cells = (number(values.get(key), 2) for key in ("per_image", "pooled"))
+        cells = (formatted(values.get(key), 2) for key in ("per_image", "pooled"))
         print(f"{stage:<26}" + "".join(f"{cell:>10}" for cell in cells))
     training, testing = row["training_seconds"], row["testing_seconds"]
     if testing is not None:
@@ -1605,14 +1826,20 @@ def parser() -> Parser:
     )
     add("-o", type=Path, dest="out", metavar="RESULTS_FOLDER", help="for results and logs")
     add("--validation", type=Path, metavar="FILE", help="measure on this, not on val_data.pkl")
-    add("--epochs", type=positive(int), default=1, metavar="N", help="from scratch (default: 1)")
+    add(
+        "--epochs",
+        type=positive(int),
+        default=1,
+        metavar="N",
+        help="of the training from scratch; 1",
+    )
     add("--pairs", type=positive(int), metavar="N", help="train on the first N pairs only")
     add("--jobs", type=positive(int), default=1, metavar="N", help="submissions at a time")
     add(
         "--limit",
         type=positive(float),
         metavar="SECONDS",
-        help="for one submission, all checks together (default: twice the course's limit)",
+        help=f"for all required checks of a submission (default: {BUDGET} times the course's)",
     )
     add(
         "--memory",
@@ -1632,7 +1859,7 @@ def parser() -> Parser:
 
 
 def named(paths: list[Path]) -> dict[str, Path]:
-    """The submissions by names that tell them apart; ValueError if one does not exist."""
+    """The submissions by printable names that tell them apart; ValueError if one does not exist."""
     paths = [path.resolve() for path in dict.fromkeys(paths)]
     names: dict[str, Path] = {}
     for path in paths:
@@ -1642,7 +1869,10 @@ def named(paths: list[Path]) -> dict[str, Path]:
         length = 1
         while any(path.parts[-length:] == other.parts[-length:] for other in others):
             length += 1
-        names["/".join(path.parts[-length:])] = path
+        name = one_line("/".join(path.parts[-length:]).encode(errors="replace").decode())
+        if name in names:
+            name = f"{name} ({len(names)})"
+        names[name] = path
     return names
 
 
@@ -1661,21 +1891,14 @@ def built_in_data() -> Path:
     return folder
 
 
-def hidden_paths(sources: list[Path], data: Path, validation: Path | None) -> tuple[Path, ...]:
-    """What a submission must not see: the files of the data, and the submissions.
+def hidden_paths(sources: list[Path], data: Path, args: argparse.Namespace) -> tuple[Path, ...]:
+    """What is not copied and not seen: the data, the results, and the submissions themselves.
 
-    Folders that hold what its own process needs stay visible, and read-only.
+    Folders that hold what a submission's process needs stay visible, and read-only.
     """
-    needed = [Path(sys.prefix), Path(sys.base_prefix), Path(torch.__file__), ROOT / "test.py"]
-    needed.append(Path(tempfile.gettempdir()))
-    paths = [source.resolve() for source in sources]
-    paths += [file.resolve() for file in data.glob("*.pkl")]
-    if validation:
-        paths.append(validation.resolve())
-    paths = [
-        path for path in paths if not any(need.resolve().is_relative_to(path) for need in needed)
-    ]
-    return tuple(path for path in paths if not any(parent in paths for parent in path.parents))
+    paths = [*sources, *data.glob("*.pkl"), args.validation, args.out]
+    paths = [path.resolve() for path in paths if path]
+    return tuple(path for path in paths if not is_needed(path) and not ROOT.is_relative_to(path))
 
 
 def settings(data: Data, options: Options) -> dict:
@@ -1700,46 +1923,59 @@ def settings(data: Data, options: Options) -> dict:
     }
 
 
-def chosen_options(args: argparse.Namespace, hidden: tuple[Path, ...]) -> Options:
-    reason = "--no-sandbox" if args.sandbox is False else why_no_sandbox(hidden)
-    if reason and args.sandbox:
-        raise ValueError(f"no sandbox on this machine: {reason}")
-    print(f"sandbox: {'not in force: ' + reason if reason else 'in force'}", flush=True)
-    return Options(
+def chosen_options(args: argparse.Namespace, hidden: tuple[Path, ...], base: Path) -> Options:
+    options = Options(
         epochs=args.epochs,
-        limit=args.limit or 2 * COURSE_LIMIT[device()],
+        limit=args.limit or BUDGET * COURSE_LIMIT[device()],
         memory=args.memory,
         allow=frozenset(args.allow),
         compat=args.compat,
         jobs=args.jobs,
-        sandbox=not reason,
+        sandbox=True,
         hidden=hidden,
+        base=base,
     )
+    reason = "--no-sandbox" if args.sandbox is False else why_no_sandbox(options)
+    if reason and args.sandbox:
+        raise ValueError(f"no sandbox on this machine: {reason}")
+    print(f"sandbox: {'not in force: ' + reason if reason else 'in force'}", flush=True)
+    return replace(options, sandbox=not reason)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Grade what the command line names; returns the exit code."""
+def run(args: argparse.Namespace, base: Path) -> int:
+    """Grade what the command line names, with temporary files in `base`; returns the exit code."""
     sources = named(args.submissions or [ROOT])
     folder = args.data or built_in_data()
     data = load_data(folder, args.validation, args.pairs)
-    options = chosen_options(args, hidden_paths(list(sources.values()), folder, args.validation))
-    if data.few:
-        pairs = f"{len(data.noisy_a):,} pairs, where the course has {COURSE_PAIRS:,}"
-        print(f"few data: {pairs}; a training may fail for that alone", flush=True)
+    hidden = hidden_paths(list(sources.values()), folder, args)
+    options = chosen_options(args, hidden, base)
     results = Results(args.out, settings(data, options))
+    print_warning_of_few(data, options)
     adopt_orphans()
     grade_all(sources, data, options, results)
 
     rows = [results.rows[name] for name in sources]
     passed = sum(map(has_passed, rows))
-    notes = sum(row.get("notes", 0) for row in rows)
     if len(rows) == 1:
         print_summary(rows[0], data, options)
         print(last_line(rows[0]))
     else:
+        notes = sum(row.get("notes", 0) for row in rows)
         print(f"\n{leaderboard(rows)}\n")
         print(f"submissions: {passed} passed, {len(rows) - passed} failed, {notes} notes")
     return 0 if passed == len(rows) else 1
+
+
+def print_warning_of_few(data: Data, options: Options) -> None:
+    """Say where the trainings see less than one epoch of the course's data."""
+    seen = options.epochs * len(data.noisy_a)
+    if seen < COURSE_PAIRS or data.has_few_pairs:
+        amount = f"{options.epochs} x {len(data.noisy_a):,} pairs"
+        print(
+            f"few data: {amount}, where one epoch of the course has {COURSE_PAIRS:,}; honest",
+            end="",
+        )
+        print(" submissions may fail for that alone", flush=True)
 
 
 def last_line(row: dict) -> str:
@@ -1748,10 +1984,12 @@ def last_line(row: dict) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Take the arguments (None: those of the process); returns the exit code."""
     args = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    base = Path(tempfile.mkdtemp(prefix="grading-")).resolve()
     try:
-        return run(args)
+        return run(args, base)
     except (ValueError, OSError, subprocess.CalledProcessError) as error:
         print(f"error: {one_line(error, 1000)}", file=sys.stderr)
         return 2
@@ -1759,6 +1997,8 @@ def main(argv: list[str] | None = None) -> int:
         again = f"; the same command goes on from {args.out}" if args.out else ""
         print(f"interrupted{again}", file=sys.stderr)
         return 130
+    finally:
+        remove(base)
 
 
 if __name__ == "__main__":

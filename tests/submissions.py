@@ -97,7 +97,7 @@ FORGES = """
                 os.write(fd, b'{"psnr": 99, "bytes": 0}\\n' * 2)
             except OSError:
                 pass
-        print("13 passed, 0 failed, 0 not run, 0 notes")
+        print("14 passed, 0 failed, 0 not run, 0 notes")
 """
 PICKY = """
         assert noisy.shape[-1] % 4 == 0 and torch.is_grad_enabled()
@@ -207,8 +207,8 @@ CASES = {
     "segfault": ("crashed", "SIGSEGV", ("predict keeps",)),
     "closes_everything": ("crashed", "judge's channel", ("predict keeps",)),
     "ctrl_c": ("crashed", "KeyboardInterrupt", (CONTINUES,)),
-    "hangs": ("timed out", "stopped at the limit", ("predict keeps",)),
-    "deadlock": ("timed out", "stopped at the limit", (CONTINUES,)),
+    "hangs": ("timed out", "checks were over", ("predict keeps",)),
+    "deadlock": ("timed out", "checks were over", (CONTINUES,)),
     "memory": ("out of memory", "more than 1 GiB", (CONTINUES,)),
     "patches": ("graded", "where the noisy input has", (BEATS, KEEPS, TRAINS)),
     "forges": ("crashed", "judge's channel", ("predict keeps",)),
@@ -248,8 +248,12 @@ def write_class(folder: Path, **places: Path) -> list[Path]:
     return [folder / name for name in CASES]
 
 
-def noisy_data(folder: Path, pairs: int = 10_000) -> Path:
-    """Smooth scenes with noise of deviation 20, 22.1 dB; a 3 x 3 mean gains about 9.5."""
+def noisy_data(folder: Path, with_scenes: bool) -> Path:
+    """10,000 pairs of smooth images with noise of deviation 20, 22.1 dB.
+
+    A 3 x 3 mean gains about 9.5 dB. With scenes there are checks of other noise, and a grading
+    takes longer.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def smooth(count: int, size: int) -> torch.Tensor:
@@ -262,8 +266,9 @@ def noisy_data(folder: Path, pairs: int = 10_000) -> Path:
         return (clean + noise).round().clamp(0, 255).byte()
 
     folder.mkdir(parents=True, exist_ok=True)
-    small, images, scenes = smooth(pairs, 8), smooth(40, 32), smooth(8, 256)
+    small, images = smooth(10_000, 8), smooth(40, 32)
     torch.save((noisy(small), noisy(small)), folder / "train_data.pkl")
     torch.save((noisy(images), images.round().byte()), folder / "val_data.pkl")
-    torch.save(noisy(scenes), folder / "val_scenes.pkl")
+    if with_scenes:
+        torch.save(noisy(smooth(8, 256)), folder / "val_scenes.pkl")  # with texture, but no noise
     return folder
