@@ -6,10 +6,10 @@ import pytest
 import torch
 from helpers import seeded
 from PIL import Image
-from samples import random_image, write_photos
+from samples import random_image, write_image, write_photos
 from torch import Tensor
 
-from Miniproject_1.others.images import read_rgb, write
+from Miniproject_1.others.images import read_rgb
 from Miniproject_1.others.noise import SOURCE
 from Miniproject_1.others.photos import (
     centre,
@@ -72,7 +72,7 @@ def test_the_split_follows_the_seed(tmp_path):
 def test_the_centre_square_is_whole(tmp_path):
     """Of a photo whose centre square has the size of the sources, nothing is resampled."""
     photo = random_image(3, SOURCE, SOURCE + 20)
-    write(photo, tmp_path / "photo.png")
+    write_image(photo, tmp_path / "photo.png")
     assert torch.equal(centre(read_rgb(tmp_path / "photo.png")), photo[:, :, 10:-10])
 
 
@@ -81,7 +81,7 @@ def test_the_centre_square_may_have_another_size():
 
 
 def test_centres_repeat_the_centre_square(tmp_path):
-    write(random_image(3, 60, 80), tmp_path / "photo.png")
+    write_image(random_image(3, 60, 80), tmp_path / "photo.png")
     photo = read_rgb(tmp_path / "photo.png")
     squares = centres(photo, 3, seeded())
     assert squares.shape == (3, 3, SOURCE, SOURCE)
@@ -97,7 +97,7 @@ def ramp_ends(tmp_path_factory) -> tuple[Tensor, Tensor]:
     width, height = RAMP
     grey = (torch.arange(width) * 255 / (width - 1)).to(torch.uint8)
     file = tmp_path_factory.mktemp("ramp") / "ramp.png"
-    write(grey.expand(3, height, width), file)
+    write_image(grey.expand(3, height, width), file)
     cut = crops(read_rgb(file), 200, seeded()).float() * (width - 1) / 255
     return cut[:, 0, 0, 0], cut[:, 0, 0, -1]
 

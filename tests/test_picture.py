@@ -5,11 +5,11 @@ import warnings
 
 import pytest
 import torch
-from samples import random_image, write_photos
+from samples import random_image, write_image, write_photos
 
 from Miniproject_1 import Model
 from Miniproject_1.model import psnr
-from Miniproject_1.others.images import read, to_tensor, write
+from Miniproject_1.others.images import read, to_tensor
 from Miniproject_1.others.picture import main, noisy_and_clean, page, strip
 
 
@@ -55,7 +55,7 @@ def test_six_photos_take_three_rows_of_two():
 def test_the_picture_and_the_line_show_the_photos_of_a_folder(tmp_path, capsys, weights):
     files = [tmp_path / f"{i}.png" for i in range(2)]
     for seed, file in enumerate(files):
-        write(random_image(3, 40, 50, seed=seed), file)
+        write_image(random_image(3, 40, 50, seed=seed), file)
     output = tmp_path / "out" / "picture.png"
     arguments = ["--photos", str(tmp_path), "-o", str(output), "--model", weights, "--side", "16"]
     assert main([*arguments, "--seed", "3"]) == 0
@@ -65,13 +65,13 @@ def test_the_picture_and_the_line_show_the_photos_of_a_folder(tmp_path, capsys, 
     expected = [psnr(noisy, clean), psnr(model.predict(noisy), clean)]
     printed = re.findall(r"([\d.]+) dB", capsys.readouterr().out)
     assert printed == [f"{value:.2f}" for value in expected]
-    assert len(read(output)) == 3
+    assert read(output).pages.shape[1] == 3
 
 
 def test_by_default_the_photos_are_public(tmp_path, weights):
     output = tmp_path / "picture.png"
     assert main(["-o", str(output), "--model", weights, "--side", "8"]) == 0
-    assert 1000 < read(output).shape[2] < 1300
+    assert 1000 < read(output).pages.shape[3] < 1300
 
 
 def test_unreadable_photos_are_named_in_a_warning(tmp_path, capsys, weights):

@@ -95,6 +95,19 @@ def failed(error: Exception) -> int:
     return USAGE_ERROR
 
 
+def some(names: list) -> str:
+    """A list for an error.
+
+    Args:
+        names: Any number of paths or texts.
+
+    Returns:
+        The first five, and how many there are more.
+    """
+    listed = ", ".join(map(str, names[:5]))
+    return f"{listed} and {len(names) - 5} more" if len(names) > 5 else listed
+
+
 def random_seed(text: str) -> int:
     """The value of --seed.
 
