@@ -12,10 +12,10 @@ that predicts b best also predicts x best: noisy targets do the work of clean on
 Ten epochs of 50,000 pairs reach 25.91 dB (mean PSNR over images; noisy 20.84), the pretrained
 weights 26.05, on two cores of an AMD EPYC with torch 2.13.0: report/RESULTS.md has the runs.
 
-Outside this module images are N x C x H x W tensors with values 0-255; inside, after `to_unit`,
-they are float32 in [0, 1]. The file needs PyTorch and the standard library only, and reads in this
-order: recipe, network, data, losses and metrics, optimizer, schedule and averaging, log and
-memory, checks, Model.
+Outside this module images are N x C x H x W tensors in units of their own, such as 0-255; inside,
+after `Units.to_unit`, they are float32, about 0 to 1. The file needs PyTorch and the standard
+library only, and reads in this order: recipe, network, units, data, losses and metrics, optimizer,
+schedule and averaging, log and memory, checks, Model.
 """
 
 import copy
@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 # ------------------------------------------------------------------------------------------ recipe
 
-SWAPS = ("both", "random", "none")
+SWAPS = ("both", "pixels", "random", "none")
 OPTIMIZERS = ("muon", "adam")
 PRECISIONS = ("auto", "float32")
 
@@ -58,15 +58,16 @@ class Recipe:
     blocks: int = 2  # residual blocks per level, on the way down and again on the way up
 
     # The data.
+    value_range: tuple[float, float] | None = (0.0, 255.0)  # None: `train` takes it from the pairs
     tile: int = 64  # pixels: larger training images are cut into squares of this side
     batch: int = 32  # pairs per step: few, for many steps in a short training
-    swap: str = "both"  # directions of a pair in a step: "both", "random" (one of them), "none"
+    swap: str = "both"  # directions of a pair in a step, see `directions`
     turns: bool = True  # flips and rotations: eight views of a pair instead of one
     held_out: int = 1_000  # pairs, at most 1 in 20, kept for the PSNR estimate; 0: none
 
     # The loss.
     loss: str = "log"  # "log", the score's own weighting of images; "mse" or "l1"
-    loss_floor: float = 1e-4  # squared error: images below -40 dB must not dominate "log"
+    loss_floor: float = 0.01  # of the noise's variance: images with less must not dominate "log"
 
     # The optimizer.
     optimizer: str = "muon"  # or "adam", which wants a learning rate of about 2e-3
@@ -84,6 +85,9 @@ class Recipe:
 COURSE_LIMIT = {"cuda": 540.0, "cpu": 2520.0}  # seconds: 10 and 45 minutes, less the testing
 LIMIT_SHARE = 0.98  # of a time limit is for training and measuring, the rest is a margin
 CHECK_EVERY = 50  # steps between two looks at the error: each one makes a GPU wait
+NO_NOISE = 1e-9  # variance, in the network's values: copies with less are alike but for rounding
+SAMPLE = 1_000_000  # values of a channel from which a range is taken
+WORSE = 0.05  # dB: a training that ends so far below the noisy images has made them worse
 ERROR_RISE = 1.0  # nat, 4.3 dB: so far above its lowest level a squared error has diverged
 CORE = 448  # pixels: `predict` works on squares of about this side, with context around them
 CHUNK = 64 * 32 * 32  # pixels in one pass of `predict`, at least one image: fits a CPU's cache
@@ -167,12 +171,92 @@ def has_bf16(device: torch.device) -> bool:
     return supported is not None and supported()
 
 
+# ------------------------------------------------------------------------------------------- units
+
+
+@dataclass(frozen=True)
+class Units:
+    """The values of images against those of the network, for which they run from about 0 to 1.
+
+    Attributes:
+        zero: 1 x C x 1 x 1, what the network sees as 0, in each channel.
+        span: 1 x C x 1 x 1, what it sees as 1 is so much more.
+        low, high: bounds that predictions keep; minus infinity and infinity for none.
+    """
+
+    zero: Tensor
+    span: Tensor
+    low: float
+    high: float
+
+    @classmethod
+    def of_range(cls, low: float, high: float, channels: int) -> "Units":
+        """All channels from `low` to `high`, which predictions keep to."""
+        zero = torch.full((1, channels, 1, 1), low, dtype=torch.float32)
+        return cls(zero, torch.full_like(zero, high - low), low, high)
+
+    @classmethod
+    def of_images(cls, *images: Tensor) -> "Units":
+        """From N x C x H x W images of any units: mean and range of each channel.
+
+        The range leaves out the outermost values, 1 in 1,000 at either end, so that a few hot
+        pixels do not set it. Where no value is negative, no prediction is.
+        """
+        values = torch.cat([_sample(copies) for copies in images], dim=1)  # C x about 2 million
+        ends = torch.tensor([0.001, 0.999], dtype=torch.float64, device=values.device)
+        least, most = values.quantile(ends, dim=1)
+        span = torch.where(most > least, most - least, values.amax(1) - values.amin(1))
+        span = torch.where(span > 0, span, 1.0)
+        zero = values.mean(dim=1) - span / 2  # the mean is 1/2, the network's mid-grey
+        positive = all(_least(copies) >= 0 for copies in images)
+        shape = (1, -1, 1, 1)
+        low = 0.0 if positive else -math.inf
+        return cls(zero.view(shape).float().cpu(), span.view(shape).float().cpu(), low, math.inf)
+
+    def checked(self, channels: int) -> "Units":
+        """The same; ValueError unless it is for images of so many channels."""
+        shape = (1, channels, 1, 1)
+        if self.zero.shape != shape or self.span.shape != shape or not self.low < self.high:
+            raise ValueError(f"units for images of other than {channels} channels")
+        return self
+
+    @property
+    def peak(self) -> float:
+        """The range of values, of the widest channel: the peak of the PSNR."""
+        return self.span.max().item()
+
+    def to(self, device: torch.device) -> "Units":
+        return Units(self.zero.to(device), self.span.to(device), self.low, self.high)
+
+    def to_unit(self, images: Tensor) -> Tensor:
+        """Images of any dtype, in their own units, to float32, about 0 to 1."""
+        if images.dtype in WIDE:  # float32 would lose low digits beside a large `zero`
+            return ((images.double() - self.zero) / self.span).float()
+        return (images.to(torch.float32) - self.zero) / self.span
+
+    def from_unit(self, images: Tensor) -> Tensor:
+        """Back, within the bounds."""
+        return (images * self.span + self.zero).clamp_(self.low, self.high)
+
+
+def _sample(images: Tensor) -> Tensor:
+    """C x M, float64: about a million values of each channel, at random places."""
+    n, channels, height, width = images.shape
+    pixels = n * height * width
+    if pixels <= SAMPLE:
+        return images.transpose(0, 1).flatten(1).double()
+    generator = torch.Generator().manual_seed(0)
+    index = torch.randint(pixels, (SAMPLE,), generator=generator).to(images.device)
+    image, pixel = index // (height * width), index % (height * width)
+    return images[image, :, pixel // width, pixel % width].T.double()
+
+
+def _least(images: Tensor) -> float:
+    """The least value; torch knows no such thing of its wider unsigned types."""
+    return 0.0 if images.dtype in UNSIGNED else images.min().item()
+
+
 # -------------------------------------------------------------------------------------------- data
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """Values 0-255 of any dtype to float32 in [0, 1]."""
-    return images.to(torch.float32) / 255
 
 
 def grid(height: int, width: int, size: int) -> list[tuple[int, int]]:
@@ -181,13 +265,15 @@ def grid(height: int, width: int, size: int) -> list[tuple[int, int]]:
 
 
 def tiles(images: Tensor, size: int) -> Tensor:
-    """Cut N x C x H x W images into M x C x min(H, size) x min(W, size) tiles.
+    """Cut N x C x H x W images into M x C x min(H, size) x min(W, size) tiles, or take them whole.
 
     The last tiles of a row or column end at the border, so they may overlap others.
     """
     height, width = images.shape[-2:]
     last_top, last_left = max(0, height - size), max(0, width - size)
     cut = [(min(top, last_top), min(left, last_left)) for top, left in grid(height, width, size)]
+    if len(cut) == 1:
+        return images
     return torch.cat([images[..., top:top + size, left:left + size] for top, left in cut])
 
 
@@ -218,64 +304,79 @@ def directions(a: Tensor, b: Tensor, clean: Tensor | None, swap: str,
     Args:
         a, b: N x C x H x W, the noisy copies.
         clean: takes the place of both targets; None: each copy is the target of the other.
-        swap: "both": a to b and b to a; "random": one of them for each pair; "none": a to b.
-        generator: draws the direction.
+        swap: "both": a to b and b to a; "pixels": the same after about half of the pixels, with
+            all their channels, have changed places, so that few pairs give many; this needs noise
+            that is independent between pixels; "random": a to b or b to a for each pair; "none": a
+            to b.
+        generator: draws what changes places.
 
     Returns:
-        (source, target), both 2 N x C x H x W for "both", else N x C x H x W.
+        (source, target), both 2 N x C x H x W for "both" and "pixels", else N x C x H x W.
     """
-    target_a, target_b = (b, a) if clean is None else (clean, clean)
-    if swap == "both":
-        return torch.cat((a, b)), torch.cat((target_a, target_b))
-    if swap == "random":
-        shape = (len(a), 1, 1, 1)
+    if swap in ("random", "pixels"):
+        shape = (len(a), 1, *(a.shape[-2:] if swap == "pixels" else (1, 1)))
         coin = torch.rand(shape, generator=generator, device=a.device, dtype=torch.float32) < 0.5
-        return torch.where(coin, b, a), torch.where(coin, target_b, target_a)
+        a, b = torch.where(coin, b, a), torch.where(coin, a, b)
+    target_a, target_b = (b, a) if clean is None else (clean, clean)
+    if swap in ("both", "pixels"):
+        return torch.cat((a, b)), torch.cat((target_a, target_b))
     return a, target_a
 
 
 @dataclass
 class Pairs:
-    """Training data on the device: N x C x H x W each, uint8 where all came so, else float32."""
+    """Training data on the device, N x C x H x W each, in the dtype in which they came."""
 
     a: Tensor
     b: Tensor
-    clean: Tensor | None = None  # targets of a comparison; Noise2Noise has none
+    clean: Tensor | None  # targets of a comparison; Noise2Noise has none
+    index: Tensor  # of those that are trained on
 
     @classmethod
     def cut(cls, images: tuple[Tensor, ...], tile: int, device: torch.device) -> "Pairs":
         """Of (a, b) or (a, b, clean): cut into tiles, moved to the device."""
-        whole = all(copies.dtype == torch.uint8 for copies in images)
-        dtype = torch.uint8 if whole else torch.float32
-        return cls(*(tiles(copies.detach(), tile).to(device, dtype) for copies in images))
+        a, b, *clean = (tiles(copies.detach(), tile).to(device) for copies in images)
+        return cls(a, b, clean[0] if clean else None, torch.arange(len(a), device=device))
 
     def __len__(self) -> int:
-        return len(self.a)
+        return len(self.index)
 
-    def __getitem__(self, index: Tensor) -> "Pairs":
-        return Pairs(self.a[index], self.b[index],
-                     None if self.clean is None else self.clean[index])
-
-    def hold_out(self, about: int) -> tuple["Pairs", "Pairs | None"]:
-        """(the rest, about so many and at most 1 in 20), or (all, None) where there are too few."""
+    def hold_out(self, about: int) -> "Pairs | None":
+        """Take about so many pairs, at most 1 in 20, out of training; None of fewer than 20."""
         if about == 0 or len(self) < 20:
-            return self, None
+            return None
         every = max(20, len(self) // about)
-        held = torch.arange(len(self), device=self.a.device) % every == 0
-        return self[~held], self[held]
+        held = torch.arange(len(self), device=self.index.device) % every == 0
+        taken = self.index[held]
+        self.index = self.index[~held]
+        return self.at(taken)
 
-    def noise(self) -> Tensor:
-        """The mean squared difference of the copies, in [0, 1], of about 1,000 pairs."""
-        some = slice(None, None, max(1, len(self) // 1_000))
-        return (to_unit(self.a[some]) - to_unit(self.b[some])).square().mean()
+    def at(self, index: Tensor) -> "Pairs":
+        """Copies of some of the pairs."""
+        clean = None if self.clean is None else self.clean[index]
+        some = torch.arange(len(index), device=index.device)
+        return Pairs(self.a[index], self.b[index], clean, some)
+
+    def to_unit(self, units: Units) -> "Pairs":
+        """The same in the network's values, float32."""
+        clean = None if self.clean is None else units.to_unit(self.clean)
+        return Pairs(units.to_unit(self.a), units.to_unit(self.b), clean, self.index)
+
+    def noise(self, units: Units) -> Tensor:
+        """The variance of the noise of a copy, in the network's values, of about 1,000 pairs.
+
+        Half the mean squared difference of the copies: their noise is independent.
+        """
+        some = self.at(self.index[::max(1, len(self) // 1_000)]).to_unit(units)
+        return (some.a - some.b).square().mean() / 2
 
     def shuffled(self, batch: int, generator: torch.Generator) -> Iterator["Pairs"]:
         """All pairs in random order, `batch` at a time; the last batch may be smaller."""
-        order = torch.randperm(len(self), generator=generator, device=self.a.device)
-        return (self[index] for index in order.split(batch))
+        order = torch.randperm(len(self), generator=generator, device=self.index.device)
+        return (self.at(self.index[part]) for part in order.split(batch))
 
     def augmented(self, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(source, target) of a step, values 0-255."""
+        """(source, target) of a step."""
         images = (self.a, self.b) if self.clean is None else (self.a, self.b, self.clean)
         a, b, *clean = turn(images, generator) if recipe.turns else images
         return directions(a, b, clean[0] if clean else None, recipe.swap, generator)
@@ -284,28 +385,29 @@ class Pairs:
 # ------------------------------------------------------------------------------ losses and metrics
 
 
-def log_loss(denoised: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
-    """The mean over images i of log(loss_floor + mse_i).
+def log_loss(denoised: Tensor, target: Tensor, floor: Tensor) -> Tensor:
+    """The mean over images i of log(floor + mse_i).
 
     The logarithm weights image i by 1 / mse_i, as the score does, which is an average of decibels:
     no image dominates. That weight depends on the noisy target, but on all of its pixels.
     """
     mse = (denoised - target).square().mean(dim=(1, 2, 3))  # N
-    return (mse + recipe.loss_floor).log().mean()
+    return (mse + floor).log().mean()
 
 
-def mse_loss(denoised: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
+def mse_loss(denoised: Tensor, target: Tensor, floor: Tensor) -> Tensor:
     """The mean squared error, whose best answer is the mean of the noisy targets."""
     return (denoised - target).square().mean()
 
 
-def l1_loss(denoised: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
+def l1_loss(denoised: Tensor, target: Tensor, floor: Tensor) -> Tensor:
     """The mean absolute error, whose best answer is the median: biased for skewed noise."""
     return (denoised - target).abs().mean()
 
 
-# The names of Recipe.loss. A loss takes (denoised, target, recipe), N x C x H x W in [0, 1]; by the
-# identity at the top of this file the squared ones are as good against noisy targets as clean ones.
+# The names of Recipe.loss. A loss takes N x C x H x W, denoised and target, and the squared error
+# that counts as none. By the identity at the top of this file the squared ones are as good against
+# noisy targets as against clean ones.
 LOSSES = {
     "log": log_loss,
     "mse": mse_loss,
@@ -313,11 +415,12 @@ LOSSES = {
 }
 
 
-def psnr(denoised: Tensor, clean: Tensor) -> float:
+def psnr(denoised: Tensor, clean: Tensor, peak: float = 255.0) -> float:
     """Mean over images of the peak signal-to-noise ratio, the course's score.
 
     Args:
-        denoised, clean: N x C x H x W of one shape, values 0-255.
+        denoised, clean: N x C x H x W of one shape and one unit.
+        peak: the range of the values, in that unit.
 
     Returns:
         dB, with 100 for an image without error.
@@ -328,24 +431,26 @@ def psnr(denoised: Tensor, clean: Tensor) -> float:
     if denoised.shape != clean.shape:
         raise ValueError(f"images of {tuple(denoised.shape)} and {tuple(clean.shape)}, expected "
                          "equal shapes")
-    error = (denoised.double() - clean.to(denoised.device).double()) / 255
+    error = (denoised.double() - clean.to(denoised.device).double()) / peak
     mse = error.square().mean(dim=(1, 2, 3))  # N
     return -10 * mse.clamp(min=1e-10).log10().mean().item()
 
 
-def estimate_psnr(denoised_a: Tensor, denoised_b: Tensor, a: Tensor, b: Tensor) -> float:
+def estimate_psnr(denoised_a: Tensor, denoised_b: Tensor, a: Tensor, b: Tensor,
+                  peak: float = 255.0) -> float:
     """PSNR of the mean error of all images (pooled), without clean ones, by the identity above.
 
     E|f(a) - x|^2 = E|f(a) - b|^2 - E|b - x|^2, and E|a - x|^2 + E|b - x|^2 = E|a - b|^2; averaged
     over both directions.
 
     Args:
-        denoised_a, denoised_b, a, b: N x C x H x W of one shape, values 0-255.
+        denoised_a, denoised_b, a, b: N x C x H x W of one shape and one unit.
+        peak: the range of the values, in that unit.
 
     Returns:
         dB; infinite if the estimated error is not above zero, as it may be for few pixels.
     """
-    f_a, f_b, a, b = (image.double() / 255 for image in (denoised_a, denoised_b, a, b))
+    f_a, f_b, a, b = (image.double() / peak for image in (denoised_a, denoised_b, a, b))
     both = (f_a - b).square().mean() + (f_b - a).square().mean() - (a - b).square().mean()
     mse = both.item() / 2
     return -10 * math.log10(mse) if mse > 0 else math.inf
@@ -496,6 +601,8 @@ class WeightAverage:
         self.current = self._weights(student)
         self.decay = decay
         self.good = [weight.clone() for weight in self.average]
+        self.best_score = -math.inf
+        self.best: list[Tensor] = []
 
     @staticmethod
     def _weights(net: nn.Module) -> list[Tensor]:
@@ -518,16 +625,25 @@ class WeightAverage:
     def roll_back(self) -> None:
         torch._foreach_copy_(self.average, self.good)
 
+    def offer(self, score: float) -> None:
+        """Keep the average of an epoch for `to_best` if its score is the highest so far."""
+        if score > self.best_score:
+            self.best_score = score
+            self.best = [weight.clone() for weight in self.average]
+
+    def to_best(self) -> None:
+        torch._foreach_copy_(self.average, self.best)
+
 
 class DivergenceGuard:
     """Tells a squared error that rises far above its lowest level, whatever the loss is.
 
     Args:
-        floor: squared error, of [0, 1], below which a rise means nothing.
-        noise: squared error, of [0, 1], of doing nothing: the lowest level at the start.
+        floor: squared error below which a rise means nothing.
+        noise: squared error of doing nothing: the lowest level at the start.
     """
 
-    def __init__(self, floor: float, noise: Tensor):
+    def __init__(self, floor: Tensor, noise: Tensor):
         self.floor = floor
         self.noise = noise
         self.recent: deque[Tensor] = deque(maxlen=CHECK_EVERY)
@@ -555,6 +671,15 @@ class DivergenceGuard:
 
 
 # ---------------------------------------------------------------------------------- log and memory
+
+
+@dataclass(frozen=True)
+class Score:
+    """What measures the network after each epoch."""
+
+    measure: Callable[[], float]  # dB
+    kind: str  # "per image", "est.", or "none"
+    noisy: float  # dB of the noisy images
 
 
 class Log:
@@ -688,6 +813,7 @@ def check_recipe(recipe: Recipe) -> None:
         _check_number(recipe, name, lambda value: 0 < value < math.inf, "a number above 0")
     for name in ("momentum", "ema"):
         _check_number(recipe, name, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+    _check_range(recipe, "value_range")
 
 
 def _require(recipe: Recipe, name: str, valid: bool, expected: str) -> None:
@@ -730,8 +856,20 @@ def _check_number(recipe: Recipe, name: str, allowed: Callable[[float], bool], e
     _set(recipe, name, float(value))
 
 
-def check_images(named: dict[str, Tensor], channels: int) -> None:
-    """Raise unless all are N x channels x H x W, alike, not empty, finite, with values 0-255.
+def _check_range(recipe: Recipe, name: str) -> None:
+    ends = getattr(recipe, name)
+    if ends is None:
+        return
+    valid = isinstance(ends, tuple | list) and len(ends) == 2
+    valid = valid and all(isinstance(end, Real) and math.isfinite(end) for end in ends)
+    valid = valid and ends[0] < ends[1]
+    _require(recipe, name, valid, "two numbers, the lower one first, or None")
+    _set(recipe, name, (float(ends[0]), float(ends[1])))
+
+
+def check_images(named: dict[str, Tensor], channels: int,
+                 value_range: tuple[float, float] | None) -> None:
+    """Raise unless all are N x channels x H x W, alike, not empty, finite, and within the range.
 
     Raises:
         TypeError: one is no tensor of real numbers.
@@ -739,37 +877,46 @@ def check_images(named: dict[str, Tensor], channels: int) -> None:
     """
     for name, images in named.items():
         _check_shape(name, images, channels)
-        _check_values(name, images)
+        _check_values(name, images, value_range)
     shapes = [tuple(images.shape) for images in named.values()]
     if len(set(shapes)) > 1:
         raise ValueError(f"{' and '.join(named)} are {shapes}, expected equal shapes: copies of "
                          "the same scenes")
 
 
-DTYPES = (torch.uint8, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32,
-          torch.float64)
+UNSIGNED = (torch.uint8, torch.uint16, torch.uint32)
+WIDE = (torch.uint32, torch.int32, torch.int64, torch.float64)
+DTYPES = (*UNSIGNED, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16,
+          torch.bfloat16, torch.float32, torch.float64)
 
 
 def _check_shape(name: str, images: Tensor, channels: int) -> None:
     if not isinstance(images, Tensor) or images.dtype not in DTYPES:
         raise TypeError(f"{name} is a {type(images).__name__} of dtype "
-                        f"{getattr(images, 'dtype', None)}, expected a torch.Tensor of uint8 or "
-                        "float; use torch.as_tensor or Tensor.float")
+                        f"{getattr(images, 'dtype', None)}, expected a torch.Tensor of an "
+                        "integer or float type; use torch.as_tensor")
     if images.dim() != 4 or images.shape[1] != channels or images.numel() == 0:
         shape = " x ".join(map(str, images.shape)) or "a scalar"
         raise ValueError(f"{name} is {shape}, expected N x {channels} x H x W, none of them 0; use "
                          "unsqueeze(0) for one image, Recipe(channels=...) for other channels")
 
 
-def _check_values(name: str, images: Tensor) -> None:
-    if images.dtype == torch.uint8:
+def _check_values(name: str, images: Tensor, value_range: tuple[float, float] | None) -> None:
+    if value_range is None and not images.is_floating_point():
         return
+    least, most = value_range or (-math.inf, math.inf)
+    if images.dtype == torch.uint8 and least <= 0 and most >= 255:
+        return
+    if images.dtype in UNSIGNED:  # of which torch knows no extrema
+        images = images.to(torch.int64)
     low, high = images.min().item(), images.max().item()
-    values = f"{name} has values from {low:g} to {high:g}, expected 0-255"
-    if not (low >= 0 and high <= 255):  # also if any value is NaN, as both are then
-        raise ValueError(f"{values} without NaN or infinity; shift and scale all alike")
-    if images.is_floating_point() and 0 < high <= 1:
-        warn(f"{values}; if it is scaled to [0, 1], multiply it by 255")
+    expected = f"{least:g} to {most:g}" if value_range else "no"
+    values = f"{name} has values from {low:g} to {high:g}, expected {expected}"
+    if not (low >= least and high <= most and abs(low) < math.inf and high < math.inf):  # or NaN
+        raise ValueError(f"{values} without NaN or infinity; shift and scale all alike, or use "
+                         "Recipe(value_range=None)")
+    if images.is_floating_point() and 0 < high <= 1 < most < math.inf:
+        warn(f"{values}; if it is scaled to [0, 1], multiply it by {most:g}")
 
 
 def check_count(name: str, value: object, least: int = 0) -> int:
@@ -824,6 +971,8 @@ class Model:
 
     Attributes:
         recipe: the same, or that of the weights that were loaded.
+        units: those of the images; None before `train` has seen any, where the recipe has none.
+        noisy_psnr: of the last `train`: dB of its noisy images, to compare `history` with.
         history: of the last `train`: a dictionary per epoch, from 0, the state before it.
     """
 
@@ -834,6 +983,10 @@ class Model:
         self.recipe = Recipe() if recipe is None else recipe
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.history: list[dict] = []
+        self.noisy_psnr = math.nan
+        self.units: Units | None = None
+        if self.recipe.value_range is not None:
+            self.units = Units.of_range(*self.recipe.value_range, self.recipe.channels)
         with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
             net = UNet(self.recipe.channels, self.recipe.widths, self.recipe.blocks)
         net = net.to(self.device, torch.float32, memory_format=torch.channels_last)  # type: ignore
@@ -846,12 +999,14 @@ class Model:
               checkpoint: str | os.PathLike | None = None, clean: Tensor | None = None) -> None:
         """Train on pairs, from the weights that it has.
 
-        After Ctrl-C it has the averaged weights so far. If it diverges, it warns and ends with the
-        last good ones.
+        It ends with the averaged weights: of the last epoch or, where the PSNR is estimated, of
+        the best one, as many epochs of few images learn their noise by heart. After Ctrl-C it has
+        those so far. If it diverges, it warns and ends with the last good ones.
 
         Args:
-            noisy_a, noisy_b: N x C x H x W, uint8 or float, values 0-255: two copies of each scene
-                with independent noise of mean zero. Images above `tile` pixels are cut into tiles.
+            noisy_a, noisy_b: N x C x H x W, of an integer or float type, values 0-255 or as the
+                recipe says: two copies of each scene with independent noise of mean zero. Images
+                above `tile` pixels are cut into tiles.
             num_epochs: passes over the pairs, from 0.
             validation: (noisy, clean) for the PSNR of each epoch (per image, no self-ensemble);
                 without it, it is estimated on pairs held out of training (pooled, "est.").
@@ -871,19 +1026,22 @@ class Model:
         images = {"noisy_a": noisy_a, "noisy_b": noisy_b}
         if clean is not None:
             images["clean"] = clean
-        check_images(images, self.recipe.channels)
+        check_images(images, self.recipe.channels, self.recipe.value_range)
         num_epochs = check_count("num_epochs", num_epochs)
         limit = check_limit(time_limit, self.device)
         check_folder(checkpoint)
         generator = torch.Generator(self.device).manual_seed(check_count("seed", seed))
 
         keep_freed_memory()
+        if self.units is None:
+            self.units = Units.of_images(noisy_a, noisy_b)
         pairs = Pairs.cut(tuple(images.values()), self.recipe.tile, self.device)
-        pairs, score, kind = self._score(pairs, validation)
+        score = self._score(pairs, validation)
+        self.noisy_psnr = score.noisy
         if torch.equal(pairs.a, pairs.b):
             warn("noisy_a and noisy_b are identical, expected copies with independent noise")
 
-        log = Log(score, kind, progress, started)
+        log = Log(score.measure, score.kind, progress, started)
         self.history = log.history
         before = time.monotonic()
         log.end_epoch(0)
@@ -894,46 +1052,72 @@ class Model:
         if steps and left <= 0:
             warn(f"{limit:g} s are too short for a single step: nothing was trained")
         self._fit(pairs, Schedule(self.recipe, steps, left), generator, log, checkpoint)
+        if clean is None and len(self.history) > 1:
+            self._warn_if_worse()
 
-    def _score(self, pairs: Pairs, validation: tuple[Tensor, Tensor] | None
-               ) -> tuple[Pairs, Callable[[], float], str]:
-        """(the pairs to train on, what measures an epoch in dB, its kind)."""
+    def _score(self, pairs: Pairs, validation: tuple[Tensor, Tensor] | None) -> "Score":
+        """What measures an epoch; it may hold pairs out of training."""
         if validation is not None:
             if not isinstance(validation, tuple | list) or len(validation) != 2:
                 raise TypeError(f"validation is a {type(validation).__name__}, expected a tuple of "
                                 "two tensors: (noisy, clean)")
             noisy, clean = validation
-            check_images({"validation[0]": noisy, "validation[1]": clean}, self.recipe.channels)
-            return pairs, partial(self._psnr, noisy, clean), "per image"
-        pairs, held = pairs.hold_out(self.recipe.held_out)
+            named = {"validation[0]": noisy, "validation[1]": clean}
+            check_images(named, self.recipe.channels, self.recipe.value_range)
+            before = psnr(noisy, clean, self._units().peak)
+            return Score(partial(self._psnr, noisy, clean), "per image", before)
+        held = pairs.hold_out(self.recipe.held_out)
         if held is None:
-            return pairs, lambda: math.nan, "none"
-        return pairs, partial(self._estimated_psnr, held), "est."
+            return Score(lambda: math.nan, "none", math.nan)
+        before = estimate_psnr(held.a, held.b, held.a, held.b, self._units().peak)
+        return Score(partial(self._estimated_psnr, held), "est.", before)
+
+    def trained_psnr(self) -> float:
+        """dB after the last `train`: of the highest estimate in `history`, or the last measure."""
+        scores = [row["psnr"] for row in self.history[1:] or self.history]
+        return max(scores) if self.history[-1]["kind"] == "est." else scores[-1]
+
+    def _warn_if_worse(self) -> None:
+        after = self.trained_psnr()
+        if after < self.noisy_psnr - WORSE and self.noisy_psnr < math.inf:
+            warn(f"the training made the images worse: {after:.2f} dB, where the noisy ones have "
+                 f"{self.noisy_psnr:.2f}; is the noise of the copies independent, and are there "
+                 "enough pairs?")
 
     def _psnr(self, noisy: Tensor, clean: Tensor) -> float:
-        return psnr(self._denoised(noisy, self_ensemble=False), clean)
+        denoised = self._denoised(noisy, self_ensemble=False)
+        return psnr(denoised, clean, self._units().peak)
 
     def _estimated_psnr(self, held: Pairs) -> float:
         denoised_a = self._denoised(held.a, self_ensemble=False)
         denoised_b = self._denoised(held.b, self_ensemble=False)
-        return estimate_psnr(denoised_a, denoised_b, held.a, held.b)
+        return estimate_psnr(denoised_a, denoised_b, held.a, held.b, self._units().peak)
+
+    def _units(self) -> Units:
+        if self.units is None:
+            raise ValueError("the model knows no units yet: train it, load weights, or give "
+                             "Recipe.value_range")
+        return self.units
 
     def _fit(self, pairs: Pairs, schedule: Schedule, generator: torch.Generator, log: Log,
              checkpoint: str | os.PathLike | None) -> None:
         """The training itself."""
         recipe = self.recipe
         loss_of = LOSSES[recipe.loss]
+        units = self._units().to(self.device)
+        noise = pairs.noise(units)
+        floor = recipe.loss_floor * noise.clamp(min=NO_NOISE)
         student = copy.deepcopy(self.net).requires_grad_(True).train()  # takes the steps
         average = WeightAverage(self.net, student, recipe.ema)  # is what we keep
         optimizer = Optimizer(recipe, student)
-        guard = DivergenceGuard(recipe.loss_floor, pairs.noise())
+        guard = DivergenceGuard(floor, 2 * noise)
 
         while schedule.progress < 1:  # an epoch
             log.begin_epoch()
             for batch in pairs.shuffled(recipe.batch, generator):
-                source, target = map(to_unit, batch.augmented(recipe, generator))
+                source, target = batch.to_unit(units).augmented(recipe, generator)
                 denoised = self._forward(student, source)
-                loss = loss_of(denoised, target, recipe)
+                loss = loss_of(denoised, target, floor)
                 loss.backward()
                 optimizer.step(schedule.learning_rate())
                 schedule.advance()
@@ -951,6 +1135,11 @@ class Model:
                     break
             log.end_epoch(schedule.progress)
             self._write_checkpoint(checkpoint)
+            if log.kind == "est." and pairs.clean is None:  # clean images choose nothing
+                average.offer(self.history[-1]["psnr"])
+        if average.best_score > self.history[-1]["psnr"]:
+            average.to_best()
+            self._write_checkpoint(checkpoint)
 
     def _end_diverged(self, step: int, checkpoint: str | os.PathLike | None) -> None:
         """What is left to do when the last good weights are back."""
@@ -960,7 +1149,7 @@ class Model:
             self._write_checkpoint(checkpoint)
 
     def _forward(self, net: UNet, images: Tensor) -> Tensor:
-        """N x C x H x W, float32 in [0, 1], to the same, not clamped."""
+        """N x C x H x W, float32 in the network's values, to the same, not clamped."""
         bf16 = self.recipe.precision == "auto" and has_bf16(self.device)
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
@@ -978,40 +1167,47 @@ class Model:
         """Denoise images; beside a few copies of them, in bounded memory.
 
         Args:
-            noisy: N x C x H x W, any size, uint8 or float, values 0-255.
+            noisy: N x C x H x W, any size, of an integer or float type, values 0-255 or, with
+                Recipe(value_range=None), in the units of the pairs that it was trained on.
             self_ensemble: average over the eight flips and rotations: better, eight times slower
                 (R. Timofte et al., "Seven ways to improve example-based single image super
                 resolution", CVPR 2016, section 3.6).
 
         Returns:
-            float32 of the same shape, on the same device, values 0-255, without gradients.
+            float32 of the same shape, on the same device and in the same units, without gradients.
+            Values keep to Recipe.value_range; where that is None they are not clamped, but for
+            this: where no value of the pairs was negative, no prediction is.
 
         Raises:
             TypeError: it is no tensor of real numbers.
             ValueError: shape or values are others.
         """
-        check_images({"noisy": noisy}, self.recipe.channels)
+        check_images({"noisy": noisy}, self.recipe.channels, self.recipe.value_range)
         keep_freed_memory()
         return self._denoised(noisy, self_ensemble)
 
     @torch.no_grad()
     def _denoised(self, noisy: Tensor, self_ensemble: bool) -> Tensor:
         """`predict` of images that were checked."""
+        units = self._units()
+        if noisy.dtype in (torch.uint16, torch.uint32):  # which torch cannot turn
+            noisy = noisy.to(torch.float32 if noisy.dtype == torch.uint16 else torch.float64)
         views: list[tuple[int, list[int]]] = [(0, [])]  # quarter turns, axes to flip
         if self_ensemble:
             views = [(turns, axes) for turns in range(4) for axes in ([], [-1])]
         total = torch.zeros(noisy.shape, dtype=torch.float32, device=noisy.device)
         for turns, axes in views:
             view = noisy.rot90(turns, (-2, -1)).flip(axes)
-            total += self._by_squares(view).flip(axes).rot90(-turns, (-2, -1))
-        return total.mul_(255 / len(views)).clamp_(0, 255)
+            total += self._by_squares(view, units).flip(axes).rot90(-turns, (-2, -1))
+        return units.to(noisy.device).from_unit(total.div_(len(views)))
 
-    def _by_squares(self, noisy: Tensor) -> Tensor:
-        """The network's output in [0, 1] for values 0-255, a square at a time.
+    def _by_squares(self, noisy: Tensor, units: Units) -> Tensor:
+        """The network's output, in its own values, a square at a time.
 
         Each square has as much context around it as the network sees. Squares and context are
         multiples of 2^depth pixels, so that the coarser levels have the grid of the whole image.
         """
+        units = units.to(self.device)
         denoised = torch.empty_like(noisy, dtype=torch.float32)
         halo = self.net.reach
         multiple = 2 ** len(self.net.downs)
@@ -1020,20 +1216,23 @@ class Model:
             top, left = max(0, y - halo), max(0, x - halo)
             square = noisy[..., top:y + side + halo, left:x + side + halo]
             parts = square.split(max(1, CHUNK // square[0, 0].numel()))
-            done = torch.cat([self._forward(self.net, to_unit(part.to(self.device)))
+            done = torch.cat([self._forward(self.net, units.to_unit(part.to(self.device)))
                               .to(noisy.device) for part in parts])
             core = done[..., y - top:y - top + side, x - left:x - left + side]
             denoised[..., y:y + side, x:x + side] = core
         return denoised
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write recipe and weights, whole or not at all, by way of a temporary file beside it.
+        """Write recipe, units and weights, whole or not at all, by a temporary file beside it.
 
         Raises:
             OSError: it cannot be written.
         """
         buffer = io.BytesIO()  # torch.save to a full disk raises RuntimeError, writing OSError
-        torch.save({"recipe": asdict(self.recipe), "weights": self.net.state_dict()}, buffer)
+        content = {"recipe": asdict(self.recipe), "weights": self.net.state_dict()}
+        if self.units is not None:
+            content["units"] = vars(self.units)
+        torch.save(content, buffer)
         temporary = Path(f"{os.fspath(path)}.tmp")  # same folder: the move is atomic
         try:
             temporary.write_bytes(buffer.getvalue())
@@ -1060,10 +1259,13 @@ class Model:
             content = torch.load(data, map_location="cpu", weights_only=True)
             loaded = Model(Recipe(**content["recipe"]))
             loaded.net.load_state_dict(content["weights"])
+            if "units" in content:
+                loaded.units = Units(**content["units"]).checked(loaded.recipe.channels)
         except Exception as error:  # of many kinds, where a file is damaged
             raise ValueError(f"{found} is damaged, or not written by this version's Model.save; "
                              "train anew") from error
         self.recipe = loaded.recipe
+        self.units = loaded.units
         self.net = loaded.net
 
 

@@ -86,7 +86,7 @@ BAD_IMAGES = {
     "no columns": (GREY[..., :0], ValueError, "2 x 3 x 4 x 0"),
     "one channel": (GREY[:, :1], ValueError, "2 x 1 x 4 x 4"),
     "bool": (GREY.bool(), TypeError, "torch.bool"),
-    "uint16": (GREY.to(torch.uint16), TypeError, "torch.uint16"),
+    "uint16, too bright": (GREY.to(torch.uint16) * 3, ValueError, "300"),
     "complex": (GREY.to(torch.complex64), TypeError, "torch.complex64"),
     "NaN": (GREY * math.nan, ValueError, "nan"),
     "infinity": (GREY * math.inf, ValueError, "inf"),

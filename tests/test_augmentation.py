@@ -79,3 +79,24 @@ def test_tiles_cover_the_image(height, width, count):
     cut = tiles(image, 64)
     assert cut.shape == (count, 1, min(height, 64), min(width, 64))
     assert torch.equal(cut.unique(), image.flatten())
+
+
+def test_swapped_pixels_are_of_either_copy_and_never_of_both():
+    """Each pixel, with all its channels, has its two copies in source and target."""
+    a, b = torch.rand(2, 50, 3, 8, 8, generator=seeded())
+    source, target = directions(a, b, None, "pixels", seeded())
+    assert source.shape == target.shape == (100, 3, 8, 8)
+    first, second = source[:50], target[:50]
+    of_a, of_b = (first == a).all(1), (first == b).all(1)
+    assert (of_a ^ of_b).all()
+    torch.testing.assert_close(second, a + b - first)
+    assert torch.equal(source[50:], second) and torch.equal(target[50:], first)
+    # 3,200 coins: 0.5 and a deviation of 0.009
+    assert abs(of_a.double().mean().item() - 0.5) < 0.05
+
+
+def test_swapped_pixels_leave_clean_targets_alone():
+    a, b, clean = torch.rand(3, 4, 3, 8, 8, generator=seeded())
+    source, target = directions(a, b, clean, "pixels", seeded())
+    assert torch.equal(target, torch.cat((clean, clean)))
+    assert torch.equal(source[:4] + source[4:], a + b)

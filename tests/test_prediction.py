@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers import BAD_IMAGES, GREY, ROOT, quick_model, randomise, seeded
 
-from Miniproject_1.model import CORE, Model, to_unit
+from Miniproject_1.model import CORE, Model
 
 
 def random_model(**changes) -> Model:
@@ -66,7 +66,7 @@ def test_a_batch_gives_the_same_as_its_images():
 def test_squares_equal_the_whole(height, width):
     noisy, model = random_images(1, 3, height, width), random_model(widths=(4, 6, 8))
     with torch.no_grad():
-        whole = (255 * model.net(to_unit(noisy))).clamp(0, 255)
+        whole = (255 * model.net(noisy / 255)).clamp(0, 255)
     denoised = model.predict(noisy, self_ensemble=False)
     torch.testing.assert_close(denoised, whole, rtol=0, atol=1e-3)  # roundings, as above
 
@@ -76,7 +76,7 @@ def test_squares_equal_the_whole_with_eight_levels():
     model = random_model(widths=(2,) * 8, blocks=0, channels=1)
     noisy = random_images(1, 1, 8, CORE + model.net.reach + 200)
     with torch.no_grad():
-        whole = (255 * model.net(to_unit(noisy))).clamp(0, 255)
+        whole = (255 * model.net(noisy / 255)).clamp(0, 255)
     denoised = model.predict(noisy, self_ensemble=False)
     torch.testing.assert_close(denoised, whole, rtol=0, atol=1e-3)  # roundings, as above
 
