@@ -5,6 +5,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,14 +13,30 @@ from torch import Tensor
 
 from .model import Model, Recipe, grid
 from .others import images
-from .others.command_line import Parser, failed, program, random_seed, saved_on_ctrl_c
-from .others.datasets import build, paired
+from .others.command_line import (
+    Parser,
+    failed,
+    program,
+    progress_bar,
+    random_seed,
+    saved_on_ctrl_c,
+)
+from .others.datasets import build
 from .others.files import check_writable, load_tensors
+from .others.look import DTYPES as LOOKED_AT
+from .others.look import look
+from .others.pairs import from_files, from_frames
 from .others.photos import public_domain_photos
 
 LEAST_EPOCHS = 10  # of a training by default,
 LEAST_STEPS = 500  # or as many as make about these steps: a handful of images would learn nothing
 DEFAULT_DATA = Path("data")
+INDEPENDENT = 0.05  # correlation of the noise of neighbours below which pixels may be swapped
+SWAP_TEXT = {
+    "pixels": "single pixels change places, as the noise of neighbours is independent",
+    "both": "whole copies change places, as the noise of neighbours may be correlated",
+}
+PHOTO_RANGE = (0.0, 255.0)  # Recipe.value_range of models for photos
 
 DATA_HELP = """examples:
   python -m Miniproject_1 data                        50,000 pairs of generated scenes, into data/
@@ -29,27 +46,33 @@ DIR/train_data.pkl holds (noisy, noisy), DIR/val_data.pkl (noisy, clean), as N x
 test.py makes other noise of DIR/val_scenes.pkl, the scenes of some validation images before noise.
 """
 TRAIN_HELP = """examples:
-  python -m Miniproject_1 train                       on data/train_data.pkl, into model.pth
   python -m Miniproject_1 train -a first -b second    on your images, two noisy copies of each
-                                                      scene: first/1.png and second/1.png, ...
+                                                      scene: first/1.tif and second/1.tif, ...
+  python -m Miniproject_1 train -a a.tif -b b.tif     on two images, or two stacks page by page
+  python -m Miniproject_1 train --frames movie.tif    on repeated exposures of one scene: pages
+                                                      1 and 2, 3 and 4, ... of each stack
+  python -m Miniproject_1 train                       on data/train_data.pkl, into model.pth
   python -m Miniproject_1 train --epochs 30 --minutes 60        30 epochs, or 60 minutes if less
   python -m Miniproject_1 train --from model.pth -o better.pth  goes on from earlier weights
 
-The noise of the two copies has to be independent, with mean zero. The PSNR of each epoch is
-measured on val_data.pkl beside the training data, averaged over images ("per image"); without such
-a file it is estimated on noisy pairs held out of training, from their mean error ("est."). Both are
-without self-ensemble. FILE gets the weights after each epoch, and after Ctrl-C those reached so
-far; an older FILE is kept until the first epoch is done.
+The noise of the two copies has to be independent, with mean zero; a look at the pairs says what is
+against it. Images of any range and number of channels are trained on in their own units.
+The PSNR of each epoch is measured on val_data.pkl beside the training data, averaged over images
+("per image"); without such a file it is estimated on noisy pairs held out of training, from their
+mean error ("est."). Both are without self-ensemble. FILE gets the weights after each epoch, and
+after Ctrl-C those reached so far; an older FILE is kept until the first epoch is done.
 """
 DENOISE_HELP = """examples:
   python -m Miniproject_1 denoise photo.png -o denoised            writes denoised/photo.png
   python -m Miniproject_1 denoise scans -o denoised --compare      all images in this folder; 1.png
                                                                    also gives 1-compare.png:
                                                                    noisy | denoised
-  python -m Miniproject_1 denoise *.png -o denoised --model model.pth    with weights from `train`
+  python -m Miniproject_1 denoise stack.tif -o denoised --model model.pth   page by page, with
+                                                                   weights from `train`
 
-Images keep their size, name, format, grey or colour, and alpha channel. Grey ones keep 16 bits,
-colour ones are written with 8. EXIF data and colour profiles are not copied.
+Images keep their size, name, kind of file, type of numbers, channels, alpha and metadata; integers
+are rounded. --dtype float32 keeps fractions: the result is a .tif, or an .npy of an .npy.
+bestmodel.pth is for photos of 8 or 16 bits; weights of `train -a -b` for images like their own.
 """
 
 
@@ -109,9 +132,12 @@ def _add_data_arguments(data: argparse.ArgumentParser) -> None:
 def _add_train_arguments(train: argparse.ArgumentParser) -> None:
     train.add_argument("-d", "--data", metavar="DATA", type=Path,
                        help="folder with train_data.pkl, or a file of two tensors; default: data")
-    train.add_argument("-a", metavar="DIR", type=Path, help="folder of noisy images, not -d")
-    train.add_argument("-b", metavar="DIR", type=Path,
-                       help="folder of second copies, under the same names")
+    train.add_argument("-a", metavar="PATH", type=Path,
+                       help="folder of noisy images, image or stack, not -d")
+    train.add_argument("-b", metavar="PATH", type=Path,
+                       help="second copies, under the same names, of suffixes of any kind")
+    train.add_argument("--frames", metavar="STACK", type=Path, nargs="+",
+                       help="stacks of repeated exposures of one scene, not -a and -b")
     train.add_argument("--epochs", metavar="N", type=int,
                        help=f"passes over the data; default: {LEAST_EPOCHS}, with few images as "
                             f"many as make {LEAST_STEPS} steps")
@@ -130,6 +156,8 @@ def _add_denoise_arguments(denoise: argparse.ArgumentParser) -> None:
                          help="image file or folder of them")
     denoise.add_argument("-o", "--output", metavar="OUT", type=Path, required=True,
                          help="folder for results")
+    denoise.add_argument("--dtype", choices=["float32"],
+                         help="type of the numbers in the results; default: that of the images")
     denoise.add_argument("--model", metavar="FILE", type=Path,
                          help="weights; default: bestmodel.pth")
     denoise.add_argument("--compare", action="store_true",
@@ -158,19 +186,38 @@ def _data(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     _check_train_arguments(arguments)
-    model = _new_model(arguments)
-    noisy_a, noisy_b, validation = _training_data(arguments, model.recipe)
+    if _has_own_images(arguments):
+        noisy_a, noisy_b, recipe = _own_pairs(arguments)
+        validation = None
+    else:
+        noisy_a, noisy_b, validation = _training_data(arguments.data or DEFAULT_DATA)
+        recipe = Recipe(channels=noisy_a.shape[1])
+    model = _new_model(arguments, recipe)
     epochs = arguments.epochs or _default_epochs(noisy_a, model.recipe)
     limit = None if arguments.minutes is None else 60 * arguments.minutes
     output = arguments.output
+    if _has_own_images(arguments):  # the look at the pairs has said so
+        warnings.filterwarnings("ignore", message=".* are identical")
     with saved_on_ctrl_c(model, output):
         model.train(noisy_a, noisy_b, epochs, validation=validation, time_limit=limit,
                     seed=arguments.seed, progress=not arguments.quiet, checkpoint=output)
-    if len(model.history) == 1 and output.exists():
-        raise ValueError(f"no epoch was done, and {output} is left as it was")
+    if len(model.history) == 1:
+        fate = "is left as it was" if output.exists() else "is not written"
+        raise ValueError(f"no epoch was done, and {output} {fate}")
     model.save(output)
+    if not arguments.quiet:
+        _print_gain(model)
     print(f"wrote {output}")
     return 0
+
+
+def _print_gain(model: Model) -> None:
+    """What the training is worth, where that was measured."""
+    kind, after = model.history[-1]["kind"], model.trained_psnr()
+    gain = after - model.noisy_psnr
+    if math.isfinite(gain):
+        print(f"PSNR ({kind}): noisy {model.noisy_psnr:.2f} dB, denoised {after:.2f} dB, "
+              f"{gain:+.2f} dB")
 
 
 def _check_train_arguments(arguments: argparse.Namespace) -> None:
@@ -182,53 +229,67 @@ def _check_train_arguments(arguments: argparse.Namespace) -> None:
     if arguments.start and arguments.start.resolve() == arguments.output.resolve():
         raise ValueError(f"--from {arguments.start} would be overwritten, by worse weights at "
                          "first; choose another -o")
-    if arguments.a or arguments.b:
-        _check_folders(arguments)
+    if _has_own_images(arguments):
+        _check_own_images(arguments)
     check_writable(arguments.output)
 
 
-def _check_folders(arguments: argparse.Namespace) -> None:
-    if not (arguments.a and arguments.b) or arguments.data:
-        raise ValueError("expected -a and -b together, without -d: two folders of noisy images")
-    if arguments.a.resolve() == arguments.b.resolve():
-        raise ValueError(f"-a and -b are both {arguments.a}, expected folders of first and of "
-                         "second copies")
+def _has_own_images(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.a or arguments.b or arguments.frames)
 
 
-def _new_model(arguments: argparse.Namespace) -> Model:
+def _check_own_images(arguments: argparse.Namespace) -> None:
+    pair = bool(arguments.a and arguments.b)
+    one_way = [pair, bool(arguments.frames), bool(arguments.data)].count(True) == 1
+    if not one_way or bool(arguments.a) != bool(arguments.b):
+        raise ValueError("expected one of: -a and -b together; --frames; -d")
+    if pair and arguments.a.resolve() == arguments.b.resolve():
+        raise ValueError(f"-a and -b are both {arguments.a}, expected first and second copies")
+
+
+def _new_model(arguments: argparse.Namespace, recipe: Recipe) -> Model:
     with torch.random.fork_rng(devices=[]):  # initial weights follow --seed, global state stays
         torch.default_generator.manual_seed(arguments.seed)
-        model = Model()
+        model = Model(recipe)
     if arguments.start:
-        _load(model, arguments.start)
+        model.load_pretrained_model(arguments.start)
+    if model.recipe.channels != recipe.channels:
+        raise ValueError(f"--from {arguments.start} is for images of {model.recipe.channels} "
+                         f"channels, these have {recipe.channels}; leave it out to train anew")
     return model
 
 
-def _training_data(arguments: argparse.Namespace, recipe: Recipe
-                   ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
-    """(noisy_a, noisy_b, validation or None) from -d, or from -a and -b."""
-    if arguments.a:
-        return *paired(arguments.a, arguments.b, recipe.tile), None
-    path = arguments.data or DEFAULT_DATA
+def _training_data(path: Path) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+    """(noisy_a, noisy_b, validation or None) of a data folder, or of a file of two tensors."""
     if path.is_dir() or not (path.suffix or path.is_file()):
         path = path / "train_data.pkl"
     validation = path.with_name("val_data.pkl")
     return *load_tensors(path), load_tensors(validation) if validation.exists() else None
 
 
+def _own_pairs(arguments: argparse.Namespace) -> tuple[Tensor, Tensor, Recipe]:
+    """The user's pairs, after a look at them, and the recipe for them."""
+    tile = Recipe().tile
+    if arguments.frames:
+        noisy_a, noisy_b = from_frames(arguments.frames, tile)
+    else:
+        noisy_a, noisy_b = from_files(arguments.a, arguments.b, tile, sys.stderr.isatty())
+    pairs = (noisy_a, noisy_b)
+    looked = look(*(copies if copies.dtype in LOOKED_AT else copies.float() for copies in pairs))
+    neighbours = max(abs(looked.across.value), abs(looked.down.value))  # NaN: cannot be told
+    swap = "pixels" if neighbours < INDEPENDENT else "both"
+    if not arguments.quiet:
+        print(*looked.lines(), f"swap         {SWAP_TEXT[swap]}", sep="\n", flush=True)
+    for warning in looked.warnings():
+        warnings.warn(warning, stacklevel=2)
+    recipe = Recipe(channels=noisy_a.shape[1], value_range=None, swap=swap)
+    return noisy_a, noisy_b, recipe
+
+
 def _default_epochs(images: Tensor, recipe: Recipe) -> int:
     tiles = len(images) * len(grid(images.shape[-2], images.shape[-1], recipe.tile))
     steps = math.ceil(tiles / recipe.batch)  # of an epoch
     return max(LEAST_EPOCHS, LEAST_STEPS // steps)
-
-
-def _load(model: Model, path: Path | None) -> None:
-    """The weights in `path`, None for the pretrained ones; ValueError unless of three channels."""
-    model.load_pretrained_model(path)
-    if model.recipe.channels != 3:
-        raise ValueError(f"{path or 'bestmodel.pth'} is for images of {model.recipe.channels} "
-                         "channels, the command line's are 3; use it from Python, by "
-                         "Model.load_pretrained_model")
 
 
 # ---- denoise -----------------------------------------------------------------------------------
@@ -238,29 +299,74 @@ def _denoise(arguments: argparse.Namespace) -> int:
     sources = _sources(arguments)
     outputs = _outputs(sources, arguments)
     model = Model()
-    _load(model, arguments.model)
+    model.load_pretrained_model(arguments.model)
     code = 0
     for output, source in outputs.items():
         try:
-            _denoise_file(model, source, output, arguments)
-            print(f"{source} -> {output}", flush=True)
+            picture = images.read(source)
+            _denoise_file(model, source, picture, output, arguments)
+            print(f"{source} -> {output}: {images.described(picture)}", flush=True)
         except (ValueError, OSError) as error:  # one bad image: go on with the others
             code = failed(error)
     return code
 
 
-def _denoise_file(model: Model, source: Path, output: Path, arguments: argparse.Namespace) -> None:
-    noisy = images.read(source)
-    sixteen_bit = noisy.is_floating_point()
-    colour, alpha = images.split_alpha(noisy)
-    denoised = model.predict(colour[None], self_ensemble=arguments.self_ensemble)[0].cpu()
-    if len(noisy) < 3:
-        denoised = denoised.mean(dim=0, keepdim=True)  # back to grey
-    denoised = torch.cat((denoised, alpha))
-    images.write(denoised, output, sixteen_bit)
+def _denoise_file(model: Model, source: Path, picture: images.Picture, output: Path,
+                  arguments: argparse.Namespace) -> None:
+    pages = []
+    label = source.name
+    show = len(picture.pages) > 1 and sys.stderr.isatty()
+    for page in progress_bar(picture.pages.split(1), len(picture.pages), label, show):
+        try:
+            pages.append(denoised(model, page, arguments.self_ensemble))
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
+    result = replace(picture, pages=torch.cat(pages))
+    images.write(result, output, arguments.dtype)
     if arguments.compare:
-        side_by_side = torch.cat((noisy, denoised), dim=2)
-        images.write(side_by_side, _compare_name(output), sixteen_bit)
+        side_by_side = torch.cat((picture.pages.double(), result.pages.double()), dim=-1)
+        alpha = torch.cat((picture.alpha, picture.alpha), dim=-1)
+        both = replace(picture, pages=side_by_side, alpha=alpha)
+        images.write(both, _compare_name(output), arguments.dtype)
+
+
+def denoised(model: Model, page: Tensor, self_ensemble: bool) -> Tensor:
+    """A page of a picture, in its own units.
+
+    Args:
+        model: Of as many channels as the page has. One of one channel, or one for photos, takes
+            other pages channel by channel.
+        page: 1 x C x H x W.
+        self_ensemble: As of `Model.predict`.
+
+    Returns:
+        1 x C x H x W, float32.
+
+    Raises:
+        ValueError: The model is for other channels or another range of values.
+    """
+    expected, channels = model.recipe.channels, page.shape[1]
+    for_photos = model.recipe.value_range == PHOTO_RANGE
+    scale = _photo_scale(page.dtype) if for_photos else 1.0
+    noisy = page if scale == 1 else page.float() / scale
+    if channels == expected:
+        return model.predict(noisy, self_ensemble=self_ensemble) * scale
+    if expected == 1 or for_photos:
+        grey = noisy.transpose(0, 1).expand(-1, expected, -1, -1)  # C x expected x H x W
+        result = model.predict(grey, self_ensemble=self_ensemble) * scale
+        return result.mean(1, keepdim=True).transpose(0, 1)
+    raise ValueError(f"it has {channels} channels, the model expects {expected}; train one on "
+                     "pairs of such images")
+
+
+def _photo_scale(dtype: torch.dtype) -> float:
+    """What values 0-255 are multiplied by in photos of this type; ValueError for others."""
+    scales = {torch.uint8: 1.0, torch.uint16: 65535 / 255}
+    if dtype not in scales:
+        raise ValueError(f"its numbers are {str(dtype).removeprefix('torch.')}, the model is for "
+                         "photos of 8 or 16 bits (uint8, uint16); train one on pairs of such "
+                         "images")
+    return scales[dtype]
 
 
 def _sources(arguments: argparse.Namespace) -> list[tuple[Path, Path]]:
@@ -279,8 +385,7 @@ def _sources(arguments: argparse.Namespace) -> list[tuple[Path, Path]]:
             raise ValueError(f"{given}: no such file or folder")
     if not sources:
         raise ValueError(f"no image to denoise in {', '.join(map(str, arguments.images))}; those "
-                         f"that Pillow cannot write and those below {arguments.output} are left "
-                         "out")
+                         f"below {arguments.output} are left out")
     return sources
 
 
@@ -290,18 +395,7 @@ def _files_to_denoise(folder: Path, output: Path) -> list[Path]:
     files = images.image_files(folder)
     if folder.resolve() in out.parents:
         files = [file for file in files if out not in file.resolve().parents]
-    return [file for file in files if _is_writable(file)]
-
-
-def _is_writable(file: Path) -> bool:
-    """Whether Pillow can write images like this one; else a warning says that it is left out."""
-    try:
-        images.check_suffix(file)
-    except ValueError:
-        warnings.warn(f"{file} is left out: Pillow cannot write such images; convert it to .png "
-                      "first", stacklevel=2)
-        return False
-    return True
+    return files
 
 
 def _outputs(sources: list[tuple[Path, Path]], arguments: argparse.Namespace) -> dict[Path, Path]:
@@ -309,7 +403,8 @@ def _outputs(sources: list[tuple[Path, Path]], arguments: argparse.Namespace) ->
     taken: dict[Path, Path] = {}  # every file that will be written -> the image it comes from
     outputs = {}
     for source, name in sources:
-        output = arguments.output / name
+        images.check_suffix(source)
+        output = arguments.output / images.output_name(name, arguments.dtype)
         outputs[output] = source
         written = [output, _compare_name(output)] if arguments.compare else [output]
         for file in written:
@@ -318,10 +413,10 @@ def _outputs(sources: list[tuple[Path, Path]], arguments: argparse.Namespace) ->
                                  "rename one, or use different folders")
             taken[file] = source
     inputs = {source.resolve() for source, _ in sources}
-    for file, source in taken.items():
+    for file in taken:
         if file.resolve() in inputs:
             raise ValueError(f"{file} would overwrite an input; choose another folder with -o")
-        images.check_suffix(source)  # which is also that of its output
+        images.check_suffix(file)
         check_writable(file)
     return outputs
 

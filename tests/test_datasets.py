@@ -1,11 +1,11 @@
-"""Pairs from scenes, from photos and from two folders, and the data files of the course."""
+"""Pairs from scenes and from photos, and the data files of the course."""
 
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from samples import random_image, reds, source_pixels, write_photos
+from samples import random_image, reds, source_pixels, write_image, write_photos
 from torch import Tensor
 
 from Miniproject_1.others import streams
@@ -14,12 +14,10 @@ from Miniproject_1.others.datasets import (
     TRAINING,
     VALIDATION,
     build,
-    paired,
     photo_pairs,
     scene_pairs,
 )
 from Miniproject_1.others.files import load_tensors
-from Miniproject_1.others.images import write
 from Miniproject_1.others.noise import SIZE, SOURCE, cell_mean
 from Miniproject_1.others.photos import centres, crops
 from Miniproject_1.others.results import checksum, read_results
@@ -66,7 +64,7 @@ def two_photos(tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("photos")
     files = [folder / f"{i}.png" for i in range(2)]
     for i, file in enumerate(files):
-        write(random_image(3, 40, 50, seed=i), file)
+        write_image(random_image(3, 40, 50, seed=i), file)
     return files
 
 
@@ -101,7 +99,7 @@ def test_the_global_generator_is_left_alone(two_photos):
 
 def test_validation_photos_are_whole_centre_squares_with_several_draws(tmp_path):
     photo = random_image(3, SOURCE, SOURCE + 20)  # so that nothing is resampled
-    write(photo, tmp_path / "photo.png")
+    write_image(photo, tmp_path / "photo.png")
     noisy, clean = photo_pairs([tmp_path / "photo.png"], 5, centres, VALIDATION, seed=0)
     cells = source_pixels(photo[None, :, :, 10:-10])
     assert (clean - cells.double().mean(-1)).abs().max() <= 0.5
@@ -118,7 +116,7 @@ def test_validation_scenes_are_those_of_the_clean_images(tmp_path, photos):
     if folder:
         folder.mkdir()
         for name in "123":
-            write(random_image(3, 300, 280), folder / f"{name}.png")
+            write_image(random_image(3, 300, 280), folder / f"{name}.png")
     build(tmp_path, folder, pairs=1, validation=10, progress=False)
     scenes = torch.load(tmp_path / "val_scenes.pkl", weights_only=True)
     assert len(scenes) == (1 if photos else 10)  # one photo of three is held out
@@ -187,7 +185,7 @@ def test_clean_data_are_of_the_same_crops(tmp_path):
     ramp = torch.arange(256, dtype=torch.uint8)[:, None].expand(3, 256, 256)
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "b.png"):
-        write(ramp, tmp_path / "photos" / name)
+        write_image(ramp, tmp_path / "photos" / name)
     build(tmp_path, tmp_path / "photos", pairs=20, validation=2, progress=False, clean=True)
     noisy, clean = (images.int() for images in load_tensors(tmp_path / "clean_data.pkl"))
     assert torch.equal(noisy, torch.cat(load_tensors(tmp_path / "train_data.pkl")).int())
@@ -247,70 +245,3 @@ def test_progress_needs_no_tqdm(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)  # as if not installed
     build(tmp_path, pairs=9, validation=2)
     assert "100 %" in capsys.readouterr().err
-
-
-# ---- two folders -------------------------------------------------------------------------------
-
-
-def folders(tmp_path, *sizes_a, sizes_b=None) -> tuple[Path, Path]:
-    """Two folders of pictures 0.png, 1.png and so on, (height, width) as given."""
-    for folder, sizes in (("a", sizes_a), ("b", sizes_b or sizes_a)):
-        (tmp_path / folder).mkdir()
-        for number, size in enumerate(sizes):
-            write(random_image(3, *size, seed=number), tmp_path / folder / f"{number}.png")
-    return tmp_path / "a", tmp_path / "b"
-
-
-def test_images_of_two_folders_are_cut_into_tiles(tmp_path):
-    noisy_a, noisy_b = paired(*folders(tmp_path, (128, 64), (100, 130)), tile=64)
-    assert noisy_a.shape == (2 + 2 * 3, 3, 64, 64) and noisy_a.dtype == torch.uint8
-    assert torch.equal(noisy_a, noisy_b)  # the folders hold the same pictures
-    assert torch.equal(noisy_a[0], random_image(3, 128, 64, seed=0)[:, :64])
-
-
-def test_small_images_set_the_size_of_tiles(tmp_path):
-    noisy_a, _ = paired(*folders(tmp_path, (20, 50), (64, 64)), tile=64)
-    assert noisy_a.shape == (3 + 4 * 4, 3, 20, 20)
-
-
-def test_grey_is_repeated_and_alpha_dropped(tmp_path):
-    a, b = folders(tmp_path)
-    write(random_image(1, 32, 32), a / "x.png")
-    write(random_image(2, 32, 32), b / "x.png")
-    noisy_a, noisy_b = paired(a, b, tile=64)
-    assert noisy_a.shape == noisy_b.shape == (1, 3, 32, 32)
-    assert torch.equal(noisy_a[0, 0], noisy_a[0, 2])
-
-
-def test_copies_of_different_size_are_named(tmp_path):
-    a, b = folders(tmp_path, (32, 32), (32, 40), sizes_b=((32, 32), (32, 41)))
-    with pytest.raises(ValueError, match="1.png.*40 x 32.*41 x 32"):
-        paired(a, b, tile=64)
-
-
-def test_copies_of_different_colour_are_named(tmp_path):
-    a, b = folders(tmp_path, (32, 32))
-    write(random_image(1, 32, 32), b / "0.png")
-    with pytest.raises(ValueError, match="0.png.*colour.*grey"):
-        paired(a, b, tile=64)
-
-
-def test_images_without_a_partner_are_named(tmp_path):
-    a, b = folders(tmp_path, (32, 32))
-    write(random_image(3, 32, 32), a / "single.png")
-    for number in range(7):
-        write(random_image(3, 32, 32), b / f"alone{number}.png")
-    with pytest.raises(ValueError, match="a/single.png.*b/alone3.png and 3 more"):
-        paired(a, b, tile=64)
-
-
-def test_images_that_are_too_small_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"1.png.*\b15\b"):
-        paired(*folders(tmp_path, (40, 40), (15, 100)), tile=64)
-
-
-def test_empty_folders_are_named(tmp_path):
-    a, _ = folders(tmp_path, (32, 32))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty"):
-        paired(tmp_path / "empty", a, tile=64)

@@ -1,7 +1,4 @@
-"""Pairs of images to train and to validate on: from scenes, from photos, or from the user's images.
-
-`build` writes them in the course's format; `paired` reads two folders of noisy copies.
-"""
+"""Pairs of images to train and to validate on, from scenes or from photos; the course's format."""
 
 import os
 from collections.abc import Callable
@@ -13,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..model import check_count, tiles
+from ..model import check_count
 from . import streams
-from .command_line import progress_bar
+from .command_line import progress_bar, some
 from .files import check_writable, save_tensors
-from .images import image_files, read, read_rgb, split_alpha
+from .images import image_files, read_rgb
 from .noise import SIZE, clean_clean, noisy_clean, noisy_noisy
 from .photos import centre, centres, crops, readable, split_files
 from .results import checksum, write_results
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
 ABOUT = "about.json"  # kind, number and checksum of the training pairs, and their seed
 SCENES = 100  # validation images whose full-size scenes are kept, 20 MB
 CROPS_AT_ONCE = 64  # crops of a photo held at a time: 12 MiB of pixels
-SMALLEST = 16  # pixels: shorter sides leave the U-Net no context to learn from
 
 Cut = Callable[["Image", int, torch.Generator], Tensor]  # photo, count -> count x 3 x H x W
 Pair = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]  # N x C x H x W -> a pair of each
@@ -135,7 +131,7 @@ def _check_apart(train: list[Path], validation: list[Path]) -> None:
     both = {path.resolve() for path in train} & {path.resolve() for path in validation}
     if both:
         raise ValueError(
-            f"{_some(sorted(both))} would be both trained on and validated on; move the photos "
+            f"{some(sorted(both))} would be both trained on and validated on; move the photos "
             f"for validation out of the folder"
         )
 
@@ -252,80 +248,3 @@ def _fill(
         for _ in progress_bar(pool.map(fill, parts), len(parts), label, progress):
             pass
     return first, second
-
-
-# ---- pairs from the user's images --------------------------------------------------------------
-
-
-def paired(
-    folder_a: str | os.PathLike, folder_b: str | os.PathLike, tile: int
-) -> tuple[Tensor, Tensor]:
-    """Training pairs from two folders of noisy copies of the same scenes, under the same names.
-
-    Args:
-        folder_a: A folder of images, searched recursively.
-        folder_b: The same scenes with other noise.
-        tile: Pixels a side of the squares that the images are cut into.
-
-    Returns:
-        (noisy_a, noisy_b), each N x 3 x T x T, uint8 or (16-bit grey) float32, values 0-255. T is
-        `tile`, or the shortest side of all images if that is less. Grey is repeated to three
-        channels, alpha is dropped.
-
-    Raises:
-        ValueError: A file has no partner or cannot be read, a pair differs in size or colour, or
-            an image is smaller than 16 pixels.
-        OSError: A file cannot be opened.
-    """
-    folder_a, folder_b = Path(folder_a), Path(folder_b)
-    names = _common_names(folder_a, folder_b)
-    images_a, images_b, unequal = [], [], []
-    for name in names:
-        a, b = read(folder_a / name), read(folder_b / name)
-        if _kind(a) != _kind(b):
-            unequal.append(f"{name} ({_kind(a)} and {_kind(b)})")
-        images_a.append(split_alpha(a)[0])
-        images_b.append(split_alpha(b)[0])
-    if unequal:
-        differ = "the two images of a pair differ in size (width x height) or colour"
-        raise ValueError(f"{differ}: {_some(unequal)}; crop or convert them alike")
-
-    sides = [min(image.shape[1:]) for image in images_a]
-    shortest = min(sides)
-    if shortest < SMALLEST:
-        file = folder_a / names[sides.index(shortest)]
-        raise ValueError(f"{file} has a side of {shortest} pixels, training needs {SMALLEST}")
-    side = min(tile, shortest)
-    return _tiled(images_a, side), _tiled(images_b, side)
-
-
-def _common_names(folder_a: Path, folder_b: Path) -> list[Path]:
-    """The names of the images below both folders, sorted; ValueError if one is in one of them."""
-    names_a = {file.relative_to(folder_a) for file in image_files(folder_a)}
-    names_b = {file.relative_to(folder_b) for file in image_files(folder_b)}
-    alone = [folder_a / name for name in names_a - names_b]
-    alone += [folder_b / name for name in names_b - names_a]
-    if alone:
-        missing = f"no image of the same name in the other folder: {_some(sorted(alone))}"
-        raise ValueError(f"{missing}; rename or remove these")
-    return sorted(names_a)
-
-
-def _tiled(images: list[Tensor], side: int) -> Tensor:
-    """N x 3 x side x side: the tiles of all images."""
-    return torch.cat([tiles(image[None], side) for image in images])
-
-
-def _kind(image: Tensor) -> str:
-    """Such as "640 x 480 colour"."""
-    channels, height, width = image.shape
-    colour = "grey" if channels < 3 else "colour"
-    return f"{width} x {height} {colour}"
-
-
-def _some(names: list) -> str:
-    """The first five names, and how many there are more."""
-    listed = ", ".join(map(str, names[:5]))
-    if len(names) > 5:
-        return f"{listed} and {len(names) - 5} more"
-    return listed
