@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .model import Model, Recipe, grid
+from .model import Model, Recipe, Units, tiles
 from .others import images
 from .others.command_line import (
     Parser,
@@ -231,6 +231,14 @@ def _check_train_arguments(arguments: argparse.Namespace) -> None:
                          "first; choose another -o")
     if _has_own_images(arguments):
         _check_own_images(arguments)
+    inputs = [arguments.a, arguments.b, arguments.data, *(arguments.frames or ())]
+    output = arguments.output.resolve()
+    for path in (path.resolve() for path in inputs if path):
+        if output == path or (output.exists() and path in output.parents):
+            raise ValueError(f"-o {arguments.output} would overwrite an input; choose another file")
+    if output.suffix.lower() in images.KINDS:
+        raise ValueError(f"-o {arguments.output} is the name of an image, expected that of a file "
+                         "for weights, such as model.pth")
     check_writable(arguments.output)
 
 
@@ -253,6 +261,8 @@ def _new_model(arguments: argparse.Namespace, recipe: Recipe) -> Model:
         model = Model(recipe)
     if arguments.start:
         model.load_pretrained_model(arguments.start)
+    if recipe.value_range is None:  # the swap is of these pairs, not of those of the weights
+        model.recipe = replace(model.recipe, swap=recipe.swap)
     if model.recipe.channels != recipe.channels:
         raise ValueError(f"--from {arguments.start} is for images of {model.recipe.channels} "
                          f"channels, these have {recipe.channels}; leave it out to train anew")
@@ -287,8 +297,8 @@ def _own_pairs(arguments: argparse.Namespace) -> tuple[Tensor, Tensor, Recipe]:
 
 
 def _default_epochs(images: Tensor, recipe: Recipe) -> int:
-    tiles = len(images) * len(grid(images.shape[-2], images.shape[-1], recipe.tile))
-    steps = math.ceil(tiles / recipe.batch)  # of an epoch
+    count = len(images) * len(tiles(images[:1], recipe.tile))
+    steps = math.ceil(count / recipe.batch)  # of an epoch
     return max(LEAST_EPOCHS, LEAST_STEPS // steps)
 
 
@@ -305,10 +315,22 @@ def _denoise(arguments: argparse.Namespace) -> int:
         try:
             picture = images.read(source)
             _denoise_file(model, source, picture, output, arguments)
+            _warn_of_other_units(model, source, picture)
             print(f"{source} -> {output}: {images.described(picture)}", flush=True)
         except (ValueError, OSError) as error:  # one bad image: go on with the others
             code = failed(error)
     return code
+
+
+def _warn_of_other_units(model: Model, source: Path, picture: images.Picture) -> None:
+    pages = picture.pages
+    if model.recipe.value_range is not None or pages.shape[1] != model.recipe.channels:
+        return
+    found = Units.of_images(pages)
+    if model.units is not None and model.units.differ(found):
+        warnings.warn(f"{source} has a range of {found.peak:g}, the pairs that the model was "
+                      f"trained on {model.units.peak:g}: the result may be wrong; train on pairs "
+                      "in the same units", stacklevel=2)
 
 
 def _denoise_file(model: Model, source: Path, picture: images.Picture, output: Path,
@@ -355,7 +377,7 @@ def denoised(model: Model, page: Tensor, self_ensemble: bool) -> Tensor:
         grey = noisy.transpose(0, 1).expand(-1, expected, -1, -1)  # C x expected x H x W
         result = model.predict(grey, self_ensemble=self_ensemble) * scale
         return result.mean(1, keepdim=True).transpose(0, 1)
-    raise ValueError(f"it has {channels} channels, the model expects {expected}; train one on "
+    raise ValueError(f"its channels are {channels}, the model expects {expected}; train one on "
                      "pairs of such images")
 
 

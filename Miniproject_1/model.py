@@ -85,8 +85,9 @@ class Recipe:
 COURSE_LIMIT = {"cuda": 540.0, "cpu": 2520.0}  # seconds: 10 and 45 minutes, less the testing
 LIMIT_SHARE = 0.98  # of a time limit is for training and measuring, the rest is a margin
 CHECK_EVERY = 50  # steps between two looks at the error: each one makes a GPU wait
+OTHER_UNITS = 4.0  # times the range: images that differ so much are measured in other units
 NO_NOISE = 1e-9  # variance, in the network's values: copies with less are alike but for rounding
-SAMPLE = 1_000_000  # values of a channel from which a range is taken
+SAMPLE = 100_000  # values of a channel from which a range is taken
 WORSE = 0.05  # dB: a training that ends so far below the noisy images has made them worse
 ERROR_RISE = 1.0  # nat, 4.3 dB: so far above its lowest level a squared error has diverged
 CORE = 448  # pixels: `predict` works on squares of about this side, with context around them
@@ -202,7 +203,7 @@ class Units:
         The range leaves out the outermost values, 1 in 1,000 at either end, so that a few hot
         pixels do not set it. Where no value is negative, no prediction is.
         """
-        values = torch.cat([_sample(copies) for copies in images], dim=1)  # C x about 2 million
+        values = torch.cat([_sample(copies) for copies in images], dim=1)  # C x up to 2 SAMPLE
         ends = torch.tensor([0.001, 0.999], dtype=torch.float64, device=values.device)
         least, most = values.quantile(ends, dim=1)
         span = torch.where(most > least, most - least, values.amax(1) - values.amin(1))
@@ -219,6 +220,13 @@ class Units:
         if self.zero.shape != shape or self.span.shape != shape or not self.low < self.high:
             raise ValueError(f"units for images of other than {channels} channels")
         return self
+
+    def differ(self, other: "Units") -> bool:
+        """Whether the other ones are so far from these that images are measured otherwise."""
+        wider = other.span / self.span
+        shift = (other.zero - self.zero).abs() / self.span
+        similar = 1 / OTHER_UNITS < wider.min() and wider.max() < OTHER_UNITS
+        return not similar or bool(shift.max() > OTHER_UNITS)
 
     @property
     def peak(self) -> float:
@@ -240,7 +248,7 @@ class Units:
 
 
 def _sample(images: Tensor) -> Tensor:
-    """C x M, float64: about a million values of each channel, at random places."""
+    """C x M, float64: about SAMPLE values of each channel, at random places."""
     n, channels, height, width = images.shape
     pixels = n * height * width
     if pixels <= SAMPLE:
@@ -267,14 +275,35 @@ def grid(height: int, width: int, size: int) -> list[tuple[int, int]]:
 def tiles(images: Tensor, size: int) -> Tensor:
     """Cut N x C x H x W images into M x C x min(H, size) x min(W, size) tiles, or take them whole.
 
-    The last tiles of a row or column end at the border, so they may overlap others.
+    Tiles do not overlap, since those held out of training must show no noise that is trained on;
+    they are spread evenly, so that a strip of less than `size` pixels is left out.
     """
     height, width = images.shape[-2:]
-    last_top, last_left = max(0, height - size), max(0, width - size)
-    cut = [(min(top, last_top), min(left, last_left)) for top, left in grid(height, width, size)]
-    if len(cut) == 1:
+    corners = [(top, left) for top in spread(height, size) for left in spread(width, size)]
+    if len(corners) == 1 and height <= size and width <= size:
         return images
-    return torch.cat([images[..., top:top + size, left:left + size] for top, left in cut])
+    return torch.cat([images[..., top:top + size, left:left + size] for top, left in corners])
+
+
+def spread(length: int, size: int) -> list[int]:
+    """Where pieces of `size` begin on a line, as many as fit beside each other, at least one."""
+    count = max(1, length // size)
+    free = max(0, length - count * size)
+    return [index * size + (index + 1) * free // (count + 1) for index in range(count)]
+
+
+def tile_side(shapes: list[tuple[int, int]], largest: int) -> int:
+    """The side of tiles, from 3/4 of the largest up, that leaves out the fewest pixels.
+
+    Args:
+        shapes: (height, width) of each image.
+        largest: side that is allowed, in pixels; the larger of equally good ones is taken.
+    """
+
+    def covered(side: int) -> int:
+        return side**2 * sum((height // side) * (width // side) for height, width in shapes)
+
+    return max(range(largest, largest * 3 // 4, -1), key=covered)
 
 
 def turn(images: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -335,6 +364,9 @@ class Pairs:
     @classmethod
     def cut(cls, images: tuple[Tensor, ...], tile: int, device: torch.device) -> "Pairs":
         """Of (a, b) or (a, b, clean): cut into tiles, moved to the device."""
+        height, width = images[0].shape[-2:]
+        if min(height, width) >= tile:
+            tile = tile_side([(height, width)], tile)
         a, b, *clean = (tiles(copies.detach(), tile).to(device) for copies in images)
         return cls(a, b, clean[0] if clean else None, torch.arange(len(a), device=device))
 
@@ -861,7 +893,8 @@ def _check_range(recipe: Recipe, name: str) -> None:
     if ends is None:
         return
     valid = isinstance(ends, tuple | list) and len(ends) == 2
-    valid = valid and all(isinstance(end, Real) and math.isfinite(end) for end in ends)
+    valid = valid and all(isinstance(end, Real) and not isinstance(end, bool)
+                          and math.isfinite(end) for end in ends)
     valid = valid and ends[0] < ends[1]
     _require(recipe, name, valid, "two numbers, the lower one first, or None")
     _set(recipe, name, (float(ends[0]), float(ends[1])))
@@ -910,12 +943,15 @@ def _check_values(name: str, images: Tensor, value_range: tuple[float, float] | 
     if images.dtype in UNSIGNED:  # of which torch knows no extrema
         images = images.to(torch.int64)
     low, high = images.min().item(), images.max().item()
-    expected = f"{least:g} to {most:g}" if value_range else "no"
-    values = f"{name} has values from {low:g} to {high:g}, expected {expected}"
-    if not (low >= least and high <= most and abs(low) < math.inf and high < math.inf):  # or NaN
-        raise ValueError(f"{values} without NaN or infinity; shift and scale all alike, or use "
-                         "Recipe(value_range=None)")
-    if images.is_floating_point() and 0 < high <= 1 < most < math.inf:
+    if not (abs(low) < math.inf and abs(high) < math.inf):  # also if any value is NaN
+        raise ValueError(f"{name} has values from {low:g} to {high:g}, expected no NaN or "
+                         "infinity; leave such images out")
+    if value_range is None:
+        return
+    values = f"{name} has values from {low:g} to {high:g}, expected {least:g} to {most:g}"
+    if low < least or high > most:
+        raise ValueError(f"{values}; shift and scale all alike, or use Recipe(value_range=None)")
+    if images.is_floating_point() and least == 0 and 0 < high <= 1 < most:
         warn(f"{values}; if it is scaled to [0, 1], multiply it by {most:g}")
 
 
@@ -971,7 +1007,8 @@ class Model:
 
     Attributes:
         recipe: the same, or that of the weights that were loaded.
-        units: those of the images; None before `train` has seen any, where the recipe has none.
+        units: those of the images. Where the recipe has none, the first `train` takes them from
+            its pairs; they are saved, loaded and kept with the weights.
         noisy_psnr: of the last `train`: dB of its noisy images, to compare `history` with.
         history: of the last `train`: a dictionary per epoch, from 0, the state before it.
     """
@@ -1033,13 +1070,11 @@ class Model:
         generator = torch.Generator(self.device).manual_seed(check_count("seed", seed))
 
         keep_freed_memory()
-        if self.units is None:
-            self.units = Units.of_images(noisy_a, noisy_b)
+        if self.recipe.value_range is None:
+            self._take_units(noisy_a, noisy_b)
         pairs = Pairs.cut(tuple(images.values()), self.recipe.tile, self.device)
         score = self._score(pairs, validation)
         self.noisy_psnr = score.noisy
-        if torch.equal(pairs.a, pairs.b):
-            warn("noisy_a and noisy_b are identical, expected copies with independent noise")
 
         log = Log(score.measure, score.kind, progress, started)
         self.history = log.history
@@ -1054,6 +1089,16 @@ class Model:
         self._fit(pairs, Schedule(self.recipe, steps, left), generator, log, checkpoint)
         if clean is None and len(self.history) > 1:
             self._warn_if_worse()
+
+    def _take_units(self, noisy_a: Tensor, noisy_b: Tensor) -> None:
+        """The units of the pairs or, if there are some already, a warning where they are others."""
+        found = Units.of_images(noisy_a, noisy_b)
+        if self.units is None:
+            self.units = found
+            return
+        if self.units.differ(found):
+            warn(f"the pairs have a range of {found.peak:g}, those that the weights were trained "
+                 f"on {self.units.peak:g}; convert them to the same units, or train a new model")
 
     def _score(self, pairs: Pairs, validation: tuple[Tensor, Tensor] | None) -> "Score":
         """What measures an epoch; it may hold pairs out of training."""
@@ -1102,6 +1147,8 @@ class Model:
     def _fit(self, pairs: Pairs, schedule: Schedule, generator: torch.Generator, log: Log,
              checkpoint: str | os.PathLike | None) -> None:
         """The training itself."""
+        if torch.equal(pairs.a, pairs.b):
+            warn("noisy_a and noisy_b are identical, expected copies with independent noise")
         recipe = self.recipe
         loss_of = LOSSES[recipe.loss]
         units = self._units().to(self.device)
@@ -1167,8 +1214,8 @@ class Model:
         """Denoise images; beside a few copies of them, in bounded memory.
 
         Args:
-            noisy: N x C x H x W, any size, of an integer or float type, values 0-255 or, with
-                Recipe(value_range=None), in the units of the pairs that it was trained on.
+            noisy: N x C x H x W, any size, of an integer or float type, within Recipe.value_range
+                or, where that is None, in the units of the pairs that it was trained on.
             self_ensemble: average over the eight flips and rotations: better, eight times slower
                 (R. Timofte et al., "Seven ways to improve example-based single image super
                 resolution", CVPR 2016, section 3.6).

@@ -455,6 +455,34 @@ def test_nan_is_refused_and_the_others_are_denoised(tmp_path, quick, capsys):
     assert [path.name for path in contents(out)] == ["a.npy"]
 
 
+@pytest.mark.parametrize("change, warns", [(lambda x: x / 1000, True), (lambda x: x + 10, False)])
+def test_images_in_other_units_than_the_model_are_said(tmp_path, quick, capsys, change, warns):
+    a, b, _ = (images.astype("float32") for images in exposures(6))
+    own = train_on(tmp_path, quick, a, b)
+    np.save(tmp_path / "other.npy", change(a[0]))
+    capsys.readouterr()
+    assert run("denoise", tmp_path / "other.npy", "-o", tmp_path / "out", "--model", own) == 0
+    assert ("other.npy" in capsys.readouterr().err) == warns
+
+
+@pytest.mark.parametrize("output", ["a/1.tif", "new.png", "a"])
+def test_weights_are_never_written_over_images(tmp_path, monkeypatch, capsys, output):
+    monkeypatch.chdir(tmp_path)
+    a, b, _ = (images.astype("uint16") for images in exposures(2))
+    for name, image in (("a", a[0]), ("b", b[0])):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(tmp_path / name / "1.tif", image)
+    before = contents(tmp_path)
+    assert_refused(capsys, ["train", "-a", "a", "-b", "b", "-o", output], output)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("path", ["folder", "absent.tif"])
+def test_frames_have_to_be_a_file(tmp_path, capsys, path):
+    (tmp_path / "folder").mkdir()
+    assert_refused(capsys, ["train", "--frames", tmp_path / path, "-o", tmp_path / "x.pth"], path)
+
+
 # ---- the look at the pairs
 
 

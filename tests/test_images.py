@@ -12,7 +12,6 @@ from samples import numbers, random_image, same_picture, write_image, write_phot
 from Miniproject_1.others.images import (
     check_suffix,
     described,
-    has_range,
     image_files,
     output_name,
     read,
@@ -111,7 +110,6 @@ def test_values_are_rounded_and_clipped(tmp_path, dtype, low, high):
     pages = torch.tensor(values, dtype=torch.float64).view(1, 1, 1, 7)
     write(replace(picture, pages=pages), tmp_path / "b.npy")
     assert np.load(tmp_path / "b.npy").tolist() == [[low, low, 0, 1, high, high, 0]]
-    assert has_range(picture.dtype)
 
 
 def test_the_largest_integers_do_not_turn_negative(tmp_path):

@@ -347,10 +347,11 @@ def sample(images: Tensor) -> Tensor:
         images: N x C x H x W.
 
     Returns:
-        M x C x min(H, MAX_SIDE) x min(W, MAX_SIDE), of the same dtype.
+        M x C x h x w, of the same dtype; h and w are at most MAX_SIDE, and less for many channels.
     """
     count, channels, height, width = images.shape
-    h, w = min(height, MAX_SIDE), min(width, MAX_SIDE)
+    side = min(MAX_SIDE, max(MIN_SIDE, math.isqrt(MAX_VALUES // channels)))
+    h, w = min(height, side), min(width, side)
     top, left = (height - h) // 2, (width - w) // 2
     images = images[..., top:top + h, left:left + w]
     taken = min(count, MAX_TILES, max(1, MAX_VALUES // (channels * h * w)))

@@ -5,13 +5,13 @@
 """
 
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..model import tiles
+from ..model import tile_side, tiles
 from .command_line import progress_bar, some
 from .images import image_files, read
 
@@ -71,6 +71,10 @@ def from_frames(stacks: list[Path], tile: int) -> tuple[Tensor, Tensor]:
     """
     found: Images = []
     for stack in stacks:
+        if not stack.is_file():
+            found_there = "is a folder" if stack.is_dir() else "does not exist"
+            raise ValueError(f"{stack} {found_there}, expected a file whose pages are exposures of "
+                             "a scene; single exposures go to -a and -b")
         pages = read(stack).pages
         if len(pages) < 2:
             raise ValueError(f"{stack} holds {len(pages)} page, expected two or more exposures of "
@@ -103,7 +107,7 @@ def _matches(first: Path, second: Path) -> list[tuple[Path, Path]]:
     alone = [first / name for name in names_a - set(partner)]
     alone += [second / name for name in names_b - set(partner.values())]
     if alone:
-        raise ValueError(f"no image of the same name in the other folder, or several: "
+        raise ValueError(f"no partner of the same name in the other folder, or several, for "
                          f"{some(sorted(alone))}; rename or remove these")
     return [(first / name, second / partner[name]) for name in sorted(partner)]
 
@@ -138,13 +142,13 @@ def _tiled(found: Images, tile: int) -> tuple[Tensor, Tensor]:
 
 def _check_alike(found: Images) -> None:
     """ValueError if images have other channels or another dtype than most."""
-    kinds = [(a.shape[1], str(a.dtype)) for _, a, _ in found]
-    usual = max(set(kinds), key=kinds.count)
-    others = [f"{name} ({_kind(a)})" for name, a, _ in found
-              if (a.shape[1], str(a.dtype)) != usual]
+    kinds = [f"{a.shape[1]} x {_short(a.dtype)}" for _, a, _ in found]
+    usual = Counter(kinds).most_common(1)[0][0]
+    others = [f"{name} ({_kind(a)})" for (name, a, _), kind in zip(found, kinds, strict=True)
+              if kind != usual]
     if others:
-        raise ValueError(f"most images have {usual[0]} channels of {_short(usual[1])}, not "
-                         f"{some(others)}; convert or remove these")
+        raise ValueError(f"images differ in channels or type: {some(others)}, where others have "
+                         f"{usual}; convert or remove these")
 
 
 def _finite(found: Images) -> Images:
@@ -168,7 +172,7 @@ def _finite(found: Images) -> Images:
 
 
 def _side(found: Images, tile: int) -> int:
-    """The side of the tiles: `tile`, or that of the smallest image that is not left out."""
+    """The side of the tiles: at most `tile`, or that of the smallest image that is not left out."""
     by_side = sorted((min(a.shape[-2:]), a.numel()) for _, a, _ in found)
     may_lose = SMALL_SHARE * sum(pixels for _, pixels in by_side)
     while len(by_side) > 1 and by_side[0][0] < tile and by_side[0][1] <= may_lose:
@@ -177,7 +181,8 @@ def _side(found: Images, tile: int) -> int:
     if shortest < SMALLEST:
         name = next(name for name, a, _ in found if min(a.shape[-2:]) == shortest)
         raise ValueError(f"{name} has a side of {shortest} pixels, training needs {SMALLEST}")
-    return min(tile, shortest)
+    kept = [(a.shape[-2], a.shape[-1]) for _, a, _ in found if min(a.shape[-2:]) >= shortest]
+    return max(SMALLEST, tile_side(kept, min(tile, shortest)))
 
 
 def _kind(pages: Tensor) -> str:

@@ -20,7 +20,7 @@ from .extras import needed, one_line, reason
 from .raster import pillow, read_rgb, save, to_pillow, to_tensor
 
 __all__ = [
-    "Picture", "check_suffix", "described", "has_range", "image_files", "output_name", "pillow",
+    "Picture", "check_suffix", "described", "image_files", "output_name", "pillow",
     "read", "read_rgb", "save", "to_pillow", "to_tensor", "write",
 ]  # fmt: skip
 
@@ -221,15 +221,6 @@ def _float_origin(picture: Picture, path: Path) -> tiff.Origin:
 
 
 # ---- values ------------------------------------------------------------------------------------
-
-
-def has_range(dtype: torch.dtype) -> bool:
-    """Whether values of this dtype have a lowest and a highest one: integers do.
-
-    Args:
-        dtype: A file's.
-    """
-    return not dtype.is_floating_point
 
 
 def described(picture: Picture) -> str:
