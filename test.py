@@ -279,11 +279,8 @@ def value_range(exam: "Exam") -> str:
 def repeats(exam: "Exam") -> str:
     exam.hold_pretrained()
     noisy = exam.noisy(100, 32, 32)
-    difference = largest_difference(exam.predict(noisy), exam.predict(noisy))
-    if difference > SAME:
-        raise Failed(
-            f"predict is random (dropout without eval()?): up to {difference:.1f} grey levels apart"
-        )
+    cause = "predict is random (dropout without eval()?)"
+    require_same(exam.predict(noisy), exam.predict(noisy), cause)
     return ""
 
 
@@ -291,16 +288,18 @@ def repeats(exam: "Exam") -> str:
 def floats(exam: "Exam") -> str:
     exam.hold_pretrained()
     noisy = exam.noisy(100, 32, 32)
-    difference = largest_difference(exam.predict(noisy), exam.predict(noisy.float()))
-    if difference > SAME:
-        raise Failed(f"they differ by up to {difference:.1f} grey levels")
+    require_same(exam.predict(noisy), exam.predict(noisy.float()), "they differ")
     return ""
 
 
-@check("predict keeps the shape of 1 x 3 x 512 x 512", limit=180, needs=("predicts",))
+@check(
+    "predict keeps the shape of 1 x 3 x 512 x 512, uint8 and float", limit=180, needs=("predicts",)
+)
 def large(exam: "Exam") -> str:
     exam.hold_pretrained()
-    exam.predict(exam.noisy(1, 512, 512))
+    noisy = exam.noisy(1, 512, 512)
+    for images in (noisy, noisy.float()):
+        exam.predict(images)
     return ""
 
 
@@ -488,8 +487,11 @@ def require_scale(output: Tensor) -> None:
         raise Failed(f"values from {low:.2f} to {high:.2f}, which looks like [0, 1]")
 
 
-def largest_difference(first: Tensor, second: Tensor) -> float:
-    return (first - second).abs().max().item()
+def require_same(first: Tensor, second: Tensor, cause: str) -> None:
+    """Failed, for that cause, if two predictions of the same images are not the same."""
+    difference = (first - second).abs().max().item()
+    if difference > SAME:
+        raise Failed(f"{cause}: up to {difference:.1f} grey levels apart")
 
 
 def mean_square(images: Tensor, targets: Tensor) -> float:

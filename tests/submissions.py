@@ -165,6 +165,9 @@ SOURCES = {
     "pickled": changed(("self.line.load_state_dict(", "self.line = ("), ("bestmodel", "pickled")),
     "scale_of_1": changed((RESULT, f"{RESULT} / 255")),
     "other_shape": changed((RESULT, f"{RESULT}[..., 1:]")),
+    "small_floats_only": changed(
+        before(PREDICT, "assert noisy.shape[-1] < 512 or noisy.dtype == torch.uint8")
+    ),
     "exits": changed(before(PREDICT, EXITS)),
     "segfault": changed(before(PREDICT, SEGFAULT)),
     "closes_everything": changed(before(PREDICT, CLOSES)),
@@ -203,6 +206,7 @@ CASES = {
     "pickled": ("crashed", "--compat 2022", ("load_pretrained_model() loads",)),
     "scale_of_1": ("graded", "looks like [0, 1]", ("predict answers on the scale",)),
     "other_shape": ("graded", "100 x 3 x 32 x 31 for 100 x 3 x 32 x 32", ("predict keeps",)),
+    "small_floats_only": ("crashed", "AssertionError", ("predict keeps the shape of 1 x",)),
     "exits": ("crashed", "exit code 0", ("predict keeps",)),
     "segfault": ("crashed", "SIGSEGV", ("predict keeps",)),
     "closes_everything": ("crashed", "judge's channel", ("predict keeps",)),
