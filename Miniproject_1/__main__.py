@@ -29,13 +29,8 @@ from .others.pairs import from_files, from_frames
 from .others.photos import public_domain_photos
 
 LEAST_EPOCHS = 10  # of a training by default,
-LEAST_STEPS = 500  # or as many as make about these steps: a handful of images would learn nothing
+LEAST_STEPS = 1_000  # or as many as make about these steps: a handful of images would learn nothing
 DEFAULT_DATA = Path("data")
-INDEPENDENT = 0.05  # correlation of the noise of neighbours below which pixels may be swapped
-SWAP_TEXT = {
-    "pixels": "single pixels change places, as the noise of neighbours is independent",
-    "both": "whole copies change places, as the noise of neighbours may be correlated",
-}
 PHOTO_RANGE = (0.0, 255.0)  # Recipe.value_range of models for photos
 
 DATA_HELP = """examples:
@@ -213,7 +208,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _print_gain(model: Model) -> None:
     """What the training is worth, where that was measured."""
-    kind, after = model.history[-1]["kind"], model.trained_psnr()
+    kind, after = model.history[-1]["kind"], model.history[-1]["psnr"]
     gain = after - model.noisy_psnr
     if math.isfinite(gain):
         print(f"PSNR ({kind}): noisy {model.noisy_psnr:.2f} dB, denoised {after:.2f} dB, "
@@ -286,14 +281,11 @@ def _own_pairs(arguments: argparse.Namespace) -> tuple[Tensor, Tensor, Recipe]:
         noisy_a, noisy_b = from_files(arguments.a, arguments.b, tile, sys.stderr.isatty())
     pairs = (noisy_a, noisy_b)
     looked = look(*(copies if copies.dtype in LOOKED_AT else copies.float() for copies in pairs))
-    neighbours = max(abs(looked.across.value), abs(looked.down.value))  # NaN: cannot be told
-    swap = "pixels" if neighbours < INDEPENDENT else "both"
     if not arguments.quiet:
-        print(*looked.lines(), f"swap         {SWAP_TEXT[swap]}", sep="\n", flush=True)
+        print(*looked.lines(), sep="\n", flush=True)
     for warning in looked.warnings():
         warnings.warn(warning, stacklevel=2)
-    recipe = Recipe(channels=noisy_a.shape[1], value_range=None, swap=swap)
-    return noisy_a, noisy_b, recipe
+    return noisy_a, noisy_b, looked.recipe()
 
 
 def _default_epochs(images: Tensor, recipe: Recipe) -> int:

@@ -75,6 +75,7 @@ class Recipe:
     vector_rate: float = 0.2  # share of it for biases and norms, if you add any: Adam moves them
     momentum: float = 0.95  # of Muon, as its authors have it
     short_training: tuple[int, int] = (500, 2_000)  # steps: fewer start higher, see `Schedule`
+    weight_decay: float = 0.005  # per epoch, up to 1: many epochs would learn the noise by heart
     ema: float = 0.995  # decay per step of the averaged weights, which are kept; 0: no average
     precision: str = "auto"  # "auto": bfloat16 where the hardware multiplies it; or "float32"
 
@@ -502,7 +503,7 @@ class Muon(torch.optim.Optimizer):
         momentum: share of the old momentum that a step keeps.
     """
 
-    def __init__(self, weights: list[nn.Parameter], momentum: float):
+    def __init__(self, weights: list[Tensor], momentum: float):
         shapes = dict.fromkeys(weight.shape for weight in weights)
         alike = [[weight for weight in weights if weight.shape == shape] for shape in shapes]
         defaults = {"lr": 0.0, "momentum": momentum}  # whoever steps sets lr, as `Optimizer` does
@@ -556,19 +557,28 @@ class Optimizer:
 
     def __init__(self, recipe: Recipe, net: nn.Module):
         weights = list(net.parameters())
-        matrices = [weight for weight in weights if weight.dim() > 1]
+        self.matrices: list[Tensor] = [weight for weight in weights if weight.dim() > 1]
         vectors = [weight for weight in weights if weight.dim() <= 1]
         self.parts: list[tuple[torch.optim.Optimizer, float]] = []  # and shares of the rate
         if recipe.optimizer == "adam":
             self.parts.append((torch.optim.Adam(weights, fused=True), 1.0))
             return
-        if matrices:
-            self.parts.append((Muon(matrices, recipe.momentum), 1.0))
+        if self.matrices:
+            self.parts.append((Muon(self.matrices, recipe.momentum), 1.0))
         if vectors:
             self.parts.append((torch.optim.Adam(vectors, fused=True), recipe.vector_rate))
 
-    def step(self, learning_rate: float) -> None:
-        """Move the weights by their gradients, and clear these."""
+    @torch.no_grad()
+    def step(self, learning_rate: float, weight_decay: float = 0.0) -> None:
+        """Move the weights by their gradients, and clear these.
+
+        Args:
+            learning_rate: of matrices; vectors have their share of it.
+            weight_decay: times the rate is what matrices lose of themselves (decoupled decay,
+                I. Loshchilov and F. Hutter, ICLR 2019).
+        """
+        if weight_decay and self.matrices:
+            torch._foreach_mul_(self.matrices, 1 - learning_rate * weight_decay)
         for optimizer, share in self.parts:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * share
@@ -586,18 +596,23 @@ class Schedule:
     (fewest, full) = `short_training`, one of s steps starts at sqrt(full / s) times the recipe's
     rate where s < full, at most that of s = fewest: it has to get far in few steps.
 
+    The weight decay is the recipe's times the number of epochs, at most 1: of many epochs of few
+    images a network learns the noise, of a single one it cannot.
+
     Args:
-        recipe: has the learning rate, and what short trainings make of it.
+        recipe: has learning rate and weight decay, and what short trainings make of them.
         steps: after which the training ends.
         seconds: after which it ends, too; infinite for no limit.
+        epoch: steps of an epoch.
         clock: seconds since some moment.
     """
 
-    def __init__(self, recipe: Recipe, steps: int, seconds: float,
+    def __init__(self, recipe: Recipe, steps: int, seconds: float, epoch: int = 1,
                  clock: Callable[[], float] = time.monotonic):
         self.recipe = recipe
         self.steps = steps
         self.seconds = seconds
+        self.epoch = epoch
         self.clock = clock
         self.began = clock()
         self.taken = 0  # steps
@@ -611,12 +626,20 @@ class Schedule:
 
     def learning_rate(self) -> float:
         """Of the next step."""
-        expected: float = self.steps
-        if self.progress > 0:  # time may end it sooner
-            expected = min(self.steps, self.taken / self.progress)
         fewest, full = self.recipe.short_training
-        boost = (full / min(max(expected, fewest), full)) ** 0.5
+        boost = (full / min(max(self.expected_steps(), fewest), full)) ** 0.5
         return self.recipe.learning_rate * boost * (1 - self.progress)
+
+    def weight_decay(self) -> float:
+        """Of the next step."""
+        epochs = self.expected_steps() / self.epoch
+        return min(1.0, self.recipe.weight_decay * epochs)
+
+    def expected_steps(self) -> float:
+        """Of the whole training, as far as that can be told by now: time may end it sooner."""
+        if self.progress == 0:
+            return self.steps
+        return min(self.steps, self.taken / self.progress)
 
 
 class WeightAverage:
@@ -633,8 +656,6 @@ class WeightAverage:
         self.current = self._weights(student)
         self.decay = decay
         self.good = [weight.clone() for weight in self.average]
-        self.best_score = -math.inf
-        self.best: list[Tensor] = []
 
     @staticmethod
     def _weights(net: nn.Module) -> list[Tensor]:
@@ -656,15 +677,6 @@ class WeightAverage:
 
     def roll_back(self) -> None:
         torch._foreach_copy_(self.average, self.good)
-
-    def offer(self, score: float) -> None:
-        """Keep the average of an epoch for `to_best` if its score is the highest so far."""
-        if score > self.best_score:
-            self.best_score = score
-            self.best = [weight.clone() for weight in self.average]
-
-    def to_best(self) -> None:
-        torch._foreach_copy_(self.average, self.best)
 
 
 class DivergenceGuard:
@@ -843,6 +855,8 @@ def check_recipe(recipe: Recipe) -> None:
     _require(recipe, "turns", isinstance(recipe.turns, bool), "True or False")
     for name in ("loss_floor", "learning_rate", "vector_rate"):
         _check_number(recipe, name, lambda value: 0 < value < math.inf, "a number above 0")
+    allowed = "a number from 0 to below infinity"
+    _check_number(recipe, "weight_decay", lambda value: 0 <= value < math.inf, allowed)
     for name in ("momentum", "ema"):
         _check_number(recipe, name, lambda value: 0 <= value < 1, "a number from 0 to below 1")
     _check_range(recipe, "value_range")
@@ -1036,9 +1050,8 @@ class Model:
               checkpoint: str | os.PathLike | None = None, clean: Tensor | None = None) -> None:
         """Train on pairs, from the weights that it has.
 
-        It ends with the averaged weights: of the last epoch or, where the PSNR is estimated, of
-        the best one, as many epochs of few images learn their noise by heart. After Ctrl-C it has
-        those so far. If it diverges, it warns and ends with the last good ones.
+        It ends with the averaged weights, after Ctrl-C with those so far. If it diverges, it warns
+        and ends with the last good ones.
 
         Args:
             noisy_a, noisy_b: N x C x H x W, of an integer or float type, values 0-255 or as the
@@ -1083,10 +1096,11 @@ class Model:
         measuring = time.monotonic() - before
         end = started + LIMIT_SHARE * limit - 2 * measuring  # the last row fits in
         left = end - time.monotonic()
-        steps = num_epochs * math.ceil(len(pairs) / self.recipe.batch)
+        epoch = math.ceil(len(pairs) / self.recipe.batch)
+        steps = num_epochs * epoch
         if steps and left <= 0:
             warn(f"{limit:g} s are too short for a single step: nothing was trained")
-        self._fit(pairs, Schedule(self.recipe, steps, left), generator, log, checkpoint)
+        self._fit(pairs, Schedule(self.recipe, steps, left, epoch), generator, log, checkpoint)
         if clean is None and len(self.history) > 1:
             self._warn_if_worse()
 
@@ -1117,13 +1131,8 @@ class Model:
         before = estimate_psnr(held.a, held.b, held.a, held.b, self._units().peak)
         return Score(partial(self._estimated_psnr, held), "est.", before)
 
-    def trained_psnr(self) -> float:
-        """dB after the last `train`: of the highest estimate in `history`, or the last measure."""
-        scores = [row["psnr"] for row in self.history[1:] or self.history]
-        return max(scores) if self.history[-1]["kind"] == "est." else scores[-1]
-
     def _warn_if_worse(self) -> None:
-        after = self.trained_psnr()
+        after = self.history[-1]["psnr"]
         if after < self.noisy_psnr - WORSE and self.noisy_psnr < math.inf:
             warn(f"the training made the images worse: {after:.2f} dB, where the noisy ones have "
                  f"{self.noisy_psnr:.2f}; is the noise of the copies independent, and are there "
@@ -1166,7 +1175,7 @@ class Model:
                 denoised = self._forward(student, source)
                 loss = loss_of(denoised, target, floor)
                 loss.backward()
-                optimizer.step(schedule.learning_rate())
+                optimizer.step(schedule.learning_rate(), schedule.weight_decay())
                 schedule.advance()
                 average.update(schedule.taken)
 
@@ -1181,11 +1190,6 @@ class Model:
                 if schedule.progress == 1:
                     break
             log.end_epoch(schedule.progress)
-            self._write_checkpoint(checkpoint)
-            if log.kind == "est." and pairs.clean is None:  # clean images choose nothing
-                average.offer(self.history[-1]["psnr"])
-        if average.best_score > self.history[-1]["psnr"]:
-            average.to_best()
             self._write_checkpoint(checkpoint)
 
     def _end_diverged(self, step: int, checkpoint: str | os.PathLike | None) -> None:

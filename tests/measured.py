@@ -51,6 +51,17 @@ def speed(name: str, rate: float, flops: float, passes: int, **fields) -> dict:
     return row | PLACE | fields
 
 
+def noise(name: str, psnr: float, **fields) -> dict:
+    """A row of `noises`."""
+    row = {"kind": "noise", "name": name, "about": f"{name} noise", "recipe": recipe(), "seed": 0,
+           "minutes": 10, "clean_targets": False, "pairs": 13_500, "pairs_seen": 20_000,
+           "seconds": 600.0, "peak": 255.0, "noisy": 20.25, "blur": 25.5, "blur_sigma": 1.0,
+           "bm3d": 30.25, "psnr": psnr, "psnr_without_self_ensemble": psnr - 0.125, "bias": 1.26,
+           "noisy_bias": 1.5, "validation": {"images": 24, "checksum": "5678"},
+           "data": {"kind": "photos", "seed": 7, "squares": 1_500, "checksum": "aaaabbbbcccc"}}
+    return row | PLACE | fields
+
+
 def measured() -> dict[str, list[dict]]:
     """The rows of each file, as many as page and figures need."""
     weights = training("bestmodel.pth", 26.05)
@@ -86,6 +97,11 @@ def measured() -> dict[str, list[dict]]:
         "robustness.json": [
             {"kind": "robustness", "name": "bestmodel.pth", "data": photos, "cases": [case]}
             | PLACE,
+        ],
+        "noises.jsonl": [
+            noise("gaussian", 30.5),
+            noise("gaussian", 30.625, clean_targets=True),
+            noise("clipped", 20.5),
         ],
     }
 

@@ -169,8 +169,8 @@ def test_train_on_two_folders(tmp_path, weights, capsys):
     assert capsys.readouterr().out == f"wrote {output}\n" and output.is_file()
 
 
-@pytest.mark.parametrize("tiles, epochs", [(1, 250), (5, 50), (40, 10)])
-def test_train_takes_500_steps_or_10_epochs_by_default(tmp_path, weights, capsys, tiles, epochs):
+@pytest.mark.parametrize("tiles, epochs", [(1, 500), (5, 100), (60, 10)])
+def test_train_takes_1000_steps_or_10_epochs_by_default(tmp_path, weights, capsys, tiles, epochs):
     """Two images, of so many tiles each; each tile is a step."""
     images = random_image(2 * 3, 16, 16 * tiles).view(2, 3, 16, -1)
     save_tensors((images, images.flip(0)), tmp_path / "pairs.pkl")
@@ -497,7 +497,7 @@ def test_a_look_at_the_pairs_comes_before_the_training(tmp_path, quick, capsys):
     pairs = (torch.from_numpy(images)[:, None] for images in (a, b))
     lines = look(*pairs).lines()
     assert out.splitlines()[:len(lines)] == lines
-    assert out.splitlines()[len(lines) + 1].split()[0] == "epoch" and err == ""
+    assert out.splitlines()[len(lines)].split()[0] == "epoch" and err == ""
     assert out.splitlines()[-1] == f"wrote {output}"
 
 
@@ -550,7 +550,9 @@ def test_a_new_model_has_the_channels_and_the_units_of_the_images(tmp_path):
     command = ["train", "-a", tmp_path / "a.npy", "-b", tmp_path / "b.npy", "--epochs", 1]
     assert run(*command, "-o", tmp_path / "own.pth", "--quiet") == 0
     own = loaded(tmp_path / "own.pth")
-    assert own.recipe == Recipe(channels=2, value_range=None, swap="pixels")
+    assert own.recipe == look(*(torch.from_numpy(images).permute(2, 0, 1)[None].contiguous()
+                                for images in (a, b))).recipe()
+    assert (own.recipe.channels, own.recipe.swap) == (2, "pixels")
     images = torch.from_numpy(np.ascontiguousarray(a)).permute(2, 0, 1)[None]
     assert own.predict(images).min() < -1000
 

@@ -115,9 +115,19 @@ def test_values_are_rounded_and_clipped(tmp_path, dtype, low, high):
 def test_the_largest_integers_do_not_turn_negative(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((1, 2), "int64"))
     picture = read(tmp_path / "a.npy")
-    write(replace(picture, pages=torch.tensor([[[[1e30, -1e30]]]])), tmp_path / "b.npy")
+    pages = torch.tensor([[[[1e30, -1e30]]]], dtype=torch.float64)
+    write(replace(picture, pages=pages), tmp_path / "b.npy")
     high, low = np.load(tmp_path / "b.npy")[0].tolist()
     assert high > 2**62 and low < -(2**62)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float64"])
+def test_digits_that_float32_does_not_hold_are_said_to_be_lost(tmp_path, dtype):
+    np.save(tmp_path / "a.npy", np.zeros((1, 1), dtype))
+    picture = read(tmp_path / "a.npy")
+    write(replace(picture, pages=torch.tensor([[[[2.0**24]]]])), tmp_path / "b.npy")  # without
+    with pytest.warns(UserWarning, match=r"b.npy.*float32"):
+        write(replace(picture, pages=torch.tensor([[[[1e9]]]])), tmp_path / "b.npy")
 
 
 def test_integers_of_another_type_are_clipped(tmp_path):

@@ -117,6 +117,20 @@ def test_a_step_clears_the_gradients():
     assert all(weight.grad is None or not weight.grad.any() for weight in net.parameters())
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_matrices_lose_rate_times_decay_of_themselves(optimizer):
+    """Beside what the gradient does; vectors lose nothing."""
+    plain, decayed = Mixed(), Mixed()
+    decayed.load_state_dict(plain.state_dict())
+    before = copy.deepcopy(plain.state_dict())
+    for net, decay in ((plain, 0.0), (decayed, 0.5)):
+        sum(weight.sum() for weight in net.parameters()).backward()
+        Optimizer(Recipe(optimizer=optimizer), net).step(0.1, decay)
+    for name, weight in decayed.state_dict().items():
+        lost = 0.1 * 0.5 * before[name] if weight.dim() > 1 else 0
+        torch.testing.assert_close(weight, plain.state_dict()[name] - lost)
+
+
 # ---------------------------------------------------------------------------------------- schedule
 
 
@@ -160,6 +174,19 @@ def test_time_ends_it_with_the_rates_of_as_many_steps():
 def test_steps_or_time_count_whichever_is_ahead():
     assert len(rates_of(Schedule(QUICK, steps=50, seconds=100.0, clock=ticking()))) == 50
     assert len(rates_of(Schedule(QUICK, steps=50, seconds=100.0, clock=ticking(every=4)))) == 25
+
+
+def test_the_decay_grows_with_the_number_of_epochs_up_to_one():
+    recipe = Recipe(weight_decay=0.01)
+    decays = [Schedule(recipe, epochs * 7, math.inf, epoch=7).weight_decay()
+              for epochs in (1, 20, 100, 5_000)]
+    assert decays == pytest.approx([0.01, 0.2, 1, 1])
+
+
+def test_the_decay_is_of_the_epochs_that_time_allows():
+    schedule = Schedule(Recipe(weight_decay=0.01), 10**6, 100.0, epoch=5, clock=ticking())
+    schedule.advance()
+    assert schedule.weight_decay() == pytest.approx(0.2)  # 100 steps
 
 
 @pytest.mark.parametrize("steps, seconds", [(0, math.inf), (10, 0.0), (10, -1.0)])

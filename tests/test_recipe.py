@@ -20,6 +20,7 @@ BAD = [
     ("optimizer", "sgd"), ("precision", "float16"),
     ("learning_rate", 0), ("learning_rate", -1e-3), ("learning_rate", math.inf),
     ("learning_rate", "fast"), ("learning_rate", True), ("vector_rate", 0),
+    ("weight_decay", -0.1), ("weight_decay", math.inf), ("weight_decay", None),
     ("momentum", 1), ("momentum", -0.1), ("ema", 1.0), ("ema", None),
     ("short_training", (5,)), ("short_training", (2, 1)), ("short_training", (0, 1)),
     ("short_training", (1, 2, 3)), ("short_training", 5),

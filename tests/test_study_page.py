@@ -82,9 +82,16 @@ def test_robustness_has_a_line_for_each_case(files, tmp_path):
     assert line[1:] == ["222", "21.53", "26.74", "-0.31", "5"]
 
 
+def test_other_noise_has_a_line_for_each_kind(files, tmp_path):
+    text = page_of(files, tmp_path)
+    assert cells(text, "gaussian noise")[1:] == ["20.25", "25.50", "30.25", "30.50", "30.62"]
+    assert cells(text, "clipped noise")[4:] == ["20.50", "-"]
+    assert "by 1.5 of 255" in text and "by 1.3" in text
+
+
 def test_every_section_says_what_where_when_and_how(files, tmp_path):
     sections = page_of(files, tmp_path).split("\n## ")[1:]
-    assert len(sections) == 5
+    assert len(sections) == 6
     for section in sections:
         for fact in ("A_B 100%", "2 threads", "PyTorch 2.0", "2026-01-02", PLACE["command"]):
             assert fact in section
@@ -125,6 +132,8 @@ def test_rows_without_a_field_are_refused(files, tmp_path, name):
     ("speed.jsonl", 1, "threads", 64),
     ("ablations.jsonl", 1, "pairs", 10),
     ("ablations.jsonl", 1, "epochs", 2),
+    ("noises.jsonl", 1, "validation", {"images": 1, "checksum": "other"}),
+    ("noises.jsonl", 2, "minutes", 5),
 ])
 def test_rows_that_cannot_be_compared_are_refused(files, tmp_path, name, row, field, value):
     files[name][row][field] = value

@@ -66,7 +66,8 @@ def from_frames(stacks: list[Path], tile: int) -> tuple[Tensor, Tensor]:
         warning.
 
     Raises:
-        ValueError: A file holds one page, or two files differ in channels or dtype.
+        ValueError: A file holds one page, or several axes of pages, or two files differ in channels
+            or dtype.
         OSError: A file cannot be opened.
     """
     found: Images = []
@@ -75,10 +76,15 @@ def from_frames(stacks: list[Path], tile: int) -> tuple[Tensor, Tensor]:
             found_there = "is a folder" if stack.is_dir() else "does not exist"
             raise ValueError(f"{stack} {found_there}, expected a file whose pages are exposures of "
                              "a scene; single exposures go to -a and -b")
-        pages = read(stack).pages
+        picture = read(stack)
+        pages = picture.pages
         if len(pages) < 2:
             raise ValueError(f"{stack} holds {len(pages)} page, expected two or more exposures of "
                              "one scene")
+        axes = [size for size in picture.origin.layout.stack() if size > 1]
+        if len(axes) > 1:
+            raise ValueError(f"{stack} holds {' x '.join(map(str, axes))} pages along "
+                             f"{len(axes)} axes, expected one, of exposures; split the file")
         if len(pages) % 2:
             warnings.warn(f"{stack}: the last of {len(pages)} pages is left out, as it has no "
                           "partner", stacklevel=2)

@@ -68,7 +68,7 @@ class Layout:
             ValueError: N, C or A is another one.
         """
         channels, samples = self._channels()
-        stack = self._stack()
+        stack = self.stack()
         count = math.prod(stack)
         height, width = pages.shape[2:]
         colours, extras = channels * (samples - self.extras), channels * self.extras
@@ -83,6 +83,10 @@ class Layout:
             present = [channels, samples]  # in this order, whatever that of the file
         ordered = both.reshape(*stack, *present, height, width)
         return ordered.permute(self._inverse()).contiguous()
+
+    def stack(self) -> list[int]:
+        """The sizes of the axes along which pages lie."""
+        return [size for axis, size in self._sizes() if axis not in CHANNELS]
 
     def _axes(self) -> str:
         """The axes, with C as S where it holds the samples and thus alpha."""
@@ -107,6 +111,3 @@ class Layout:
         """The sizes of C and S, 1 where there is none."""
         sizes = dict(self._sizes())
         return sizes.get("C", 1), sizes.get("S", 1)
-
-    def _stack(self) -> list[int]:
-        return [size for axis, size in self._sizes() if axis not in CHANNELS]

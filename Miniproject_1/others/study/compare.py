@@ -328,16 +328,16 @@ def _parser() -> Parser:
         help="folder that `python -m Miniproject_1 data` made; default: data")
     add("--validation", metavar="FILE", type=Path,
         help="(noisy, clean) images to measure on; default: val_data.pkl in DIR")
-    add("--pairs", metavar="N", type=_number(int), help="train on the first N pairs only")
+    add("--pairs", metavar="N", type=number(int), help="train on the first N pairs only")
     add("--seeds", metavar="S", type=random_seed, nargs="+",
         help="train each recipe once for each seed; default: 0")
     add("--clean-targets", action="store_true",
         help="train against clean images, from DIR/clean_data.pkl, which `data --clean` makes")
     add("--results", metavar="FILE", type=Path, help="append the results, a line of JSON each")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--minutes", metavar="M", type=_number(float),
+    what.add_argument("--minutes", metavar="M", type=number(float),
                       help=f"of each training; default: {MINUTES:g}")
-    what.add_argument("--epochs", metavar="E", type=_number(int),
+    what.add_argument("--epochs", metavar="E", type=number(int),
                       help="of each training, without a time limit")
     what.add_argument("--throughput", action="store_true",
                       help="measure the speed, in turns, instead of training")
@@ -346,7 +346,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _number(kind: type[int] | type[float]) -> Callable[[str], float]:
+def number(kind: type[int] | type[float]) -> Callable[[str], float]:
     """The type of an option that takes a finite number above 0."""
 
     def parsed(text: str) -> float:

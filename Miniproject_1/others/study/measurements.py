@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..results import read_results
 from .compare import PROGRAM as COMPARE
+from .noises import PROGRAM as NOISES
 from .recipes import OURS, PUBLISHED, RECIPES
 from .robustness import PROGRAM as ROBUSTNESS
 from .rows import Row, budget, grouped, latest, title
@@ -31,6 +32,10 @@ COMMANDS = {
     "speed.jsonl": (f"{COMPARE} {OURS} {PUBLISHED} {IMAGES} --throughput",),
     "ablations.jsonl": (f"{COMPARE} {shlex.join(RECIPES)} {IMAGES} --pairs 10000 --epochs 1",),
     "robustness.json": (f"{ROBUSTNESS} --photos PHOTOS",),
+    "noises.jsonl": (
+        f"{NOISES} --photos PHOTOS --minutes 10",
+        f"{NOISES} --photos PHOTOS --minutes 10 --clean-targets",
+    ),
 }
 
 PLACE = ("date", "device", "processor", "threads", "torch", "command")
@@ -45,10 +50,15 @@ REQUIRED = {  # by kind: what a row has
                    "images_per_second_self_ensemble", "turns", "turn_seconds", "pairs", "data",
                    *PLACE),
     "robustness": ("name", "data", "cases", *PLACE),
+    "noise": ("name", "about", "recipe", "seed", "minutes", "clean_targets", "pairs", "noisy",
+              "psnr", "psnr_without_self_ensemble", "bias", "noisy_bias", "peak", "data",
+              "validation", *PLACE),
 }
 MACHINE = ("device", "processor", "threads", "torch")
 TRAINING = ("kind", "name", "epochs", "minutes", "seed", "clean_targets", "pairs", "data",
             "validation")
+
+NOISE = ("name", "minutes", "seed", "clean_targets")
 
 
 @dataclass(frozen=True)
@@ -60,9 +70,11 @@ class Results:
     speed: list[Row]
     ablations: list[Row]
     robustness: Row
+    noises: list[Row]
 
     def all(self) -> list[Row]:
-        return [*self.trainings, *self.targets, *self.speed, *self.ablations, self.robustness]
+        return [*self.trainings, *self.targets, *self.speed, *self.ablations, self.robustness,
+                *self.noises]
 
 
 def read(folder: Path) -> Results:
@@ -83,6 +95,7 @@ def read(folder: Path) -> Results:
     speed = latest(_read(folder, "speed.jsonl", ("throughput",)), ("name",))
     ablations = latest(_read(folder, "ablations.jsonl", ("training",)), TRAINING)
     robustness = _read(folder, "robustness.json", ("robustness",))[-1]
+    noises = latest(_read(folder, "noises.jsonl", ("noise",)), NOISE)
 
     trained = [row for row in trainings if row["kind"] == "training"]
     timed = [row for row in trained if "minutes" in row]
@@ -93,10 +106,13 @@ def read(folder: Path) -> Results:
     _check_alike("speed.jsonl", speed, ("command", *MACHINE))
     _check_alike("ablations.jsonl", ablations,
                  ("validation", "data", "pairs", "epochs", "minutes", "clean_targets"))
+    _check_alike("noises.jsonl", noises, ("minutes", *MACHINE))
+    for group in grouped(noises, ("name",)):
+        _check_alike("noises.jsonl", group, ("validation", "pairs"))
     for name, rows in (("trainings.jsonl", trained), ("ablations.jsonl", ablations)):
         for group in grouped(rows, ("name",)):
             _check_alike(name, group, ("recipe",))
-    return Results(trainings, targets, speed, ablations, robustness)
+    return Results(trainings, targets, speed, ablations, robustness, noises)
 
 
 def _read(folder: Path, name: str, kinds: Sequence[str]) -> list[Row]:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ..command_line import Parser, program
 from ..files import check_writable, write_text
-from . import robustness
+from . import noises, robustness
 from .compare import speed_table
+from .kinds import CLIPPED
 from .measurements import MACHINE, Results, read, target_pairs
 from .recipes import OURS
 from .rows import Row, budget, decibels, grouped, markdown, mean, seeds, title
@@ -44,7 +45,7 @@ def page(results: Results) -> str:
     Raises:
         ValueError: A section has no rows.
     """
-    parts = (accuracy, speed, targets, ablations, other_noise)
+    parts = (accuracy, speed, targets, ablations, other_sizes, other_noise)
     return "\n\n".join([HEAD, *(part(results) for part in parts)]) + "\n"
 
 
@@ -154,14 +155,33 @@ def changes(recipe: dict, ours: dict) -> str:
     return "; ".join(texts)
 
 
-def other_noise(results: Results) -> str:
+def other_sizes(results: Results) -> str:
     """Noise and sizes that the network was not trained on."""
     row = results.robustness
     table = markdown(robustness.HEADS, map(robustness.cells, row["cases"]))
     return section(
-        "Other noise and sizes", f"PSNR per image of {row['name']}; *worse* counts the images that "
+        "Other cells and sizes", f"PSNR per image of {row['name']}; *worse* counts the images that "
         "lost by denoising. Its noise in training is that of the first line.", table, [row],
         "robustness.json")
+
+
+def other_noise(results: Results) -> str:
+    """Trainings on other kinds of noise, beside filters."""
+    rows = results.noises
+    about = (
+        f"The same training, {budget(rows[0])}, on pairs of photos with other noise. PSNR is the "
+        "mean over the photos held out. The blur is the best one for them, as only the clean "
+        "photos can tell; BM3D is told how the noise was made.")
+    wrong = [_biased(row) for row in rows if row["name"] == CLIPPED and not row["clean_targets"]]
+    return section("Other kinds of noise", " ".join([about, *wrong]), noises.table(rows), rows,
+                   "noises.jsonl")
+
+
+def _biased(row: Row) -> str:
+    """What a training on noise whose mean is not zero ends with."""
+    return ("Clipped noise is where Noise2Noise fails: its mean is not zero, so the noisy photos "
+            f"are too bright by {row['noisy_bias']:.1f} of {row['peak']:g} on average, and what is "
+            f"learnt from them by {row['bias']:.1f}. Clean targets do not have this error.")
 
 
 # ---- what stands below each table --------------------------------------------------------------
@@ -212,6 +232,8 @@ def _training_data(row: Row) -> str:
     told = row["data"]
     seed = "" if told["seed"] is None else f", seed {told['seed']}"
     name = f"{seed}, checksum {told['checksum']}"
+    if row["kind"] == "noise":
+        return f"trained on {row['pairs']:,} pairs from {told['squares']:,} {told['kind']}{name}"
     if row["kind"] == "robustness":
         return f"{told['photos']:,} photos that `data --photos` holds out of training{name}"
     source = SOURCES.get(told["kind"], told["kind"])
