@@ -5,7 +5,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -159,6 +159,7 @@ def _add_denoise_arguments(denoise: argparse.ArgumentParser) -> None:
                          help="also write NAME-compare: noisy | denoised")
     denoise.add_argument("--no-self-ensemble", dest="self_ensemble", action="store_false",
                          help="eight times faster, less accurate")
+    denoise.add_argument("--quiet", action="store_true", help="print no line per image")
 
 
 # ---- data --------------------------------------------------------------------------------------
@@ -191,8 +192,8 @@ def _train(arguments: argparse.Namespace) -> int:
     epochs = arguments.epochs or _default_epochs(noisy_a, model.recipe)
     limit = None if arguments.minutes is None else 60 * arguments.minutes
     output = arguments.output
-    if _has_own_images(arguments):  # the look at the pairs has said so
-        warnings.filterwarnings("ignore", message=".* are identical")
+    if _has_own_images(arguments) and not arguments.quiet:
+        print(f"recipe       {_changes(model.recipe)}", flush=True)
     with saved_on_ctrl_c(model, output):
         model.train(noisy_a, noisy_b, epochs, validation=validation, time_limit=limit,
                     seed=arguments.seed, progress=not arguments.quiet, checkpoint=output)
@@ -278,14 +279,23 @@ def _own_pairs(arguments: argparse.Namespace) -> tuple[Tensor, Tensor, Recipe]:
     if arguments.frames:
         noisy_a, noisy_b = from_frames(arguments.frames, tile)
     else:
-        noisy_a, noisy_b = from_files(arguments.a, arguments.b, tile, sys.stderr.isatty())
+        show = sys.stderr.isatty() and not arguments.quiet
+        noisy_a, noisy_b = from_files(arguments.a, arguments.b, tile, show)
     pairs = (noisy_a, noisy_b)
     looked = look(*(copies if copies.dtype in LOOKED_AT else copies.float() for copies in pairs))
     if not arguments.quiet:
         print(*looked.lines(), sep="\n", flush=True)
     for warning in looked.warnings():
         warnings.warn(warning, stacklevel=2)
+    warnings.filterwarnings("ignore", message=".* are identical")  # as was said just now
     return noisy_a, noisy_b, looked.recipe()
+
+
+def _changes(recipe: Recipe) -> str:
+    """The fields that differ from the default: "channels=1, ..."."""
+    usual = asdict(Recipe())
+    return ", ".join(f"{name}={value!r}" for name, value in asdict(recipe).items()
+                     if value != usual[name])
 
 
 def _default_epochs(images: Tensor, recipe: Recipe) -> int:
@@ -308,7 +318,8 @@ def _denoise(arguments: argparse.Namespace) -> int:
             picture = images.read(source)
             _denoise_file(model, source, picture, output, arguments)
             _warn_of_other_units(model, source, picture)
-            print(f"{source} -> {output}: {images.described(picture)}", flush=True)
+            if not arguments.quiet:
+                print(f"{source} -> {output}: {images.described(picture)}", flush=True)
         except (ValueError, OSError) as error:  # one bad image: go on with the others
             code = failed(error)
     return code
@@ -329,7 +340,7 @@ def _denoise_file(model: Model, source: Path, picture: images.Picture, output: P
                   arguments: argparse.Namespace) -> None:
     pages = []
     label = source.name
-    show = len(picture.pages) > 1 and sys.stderr.isatty()
+    show = len(picture.pages) > 1 and sys.stderr.isatty() and not arguments.quiet
     for page in progress_bar(picture.pages.split(1), len(picture.pages), label, show):
         try:
             pages.append(denoised(model, page, arguments.self_ensemble))

@@ -66,7 +66,7 @@ class Recipe:
     held_out: int = 1_000  # pairs, at most 1 in 20, kept for the PSNR estimate; 0: none
 
     # The loss.
-    loss: str = "log"  # "log", the score's own weighting of images; "mse" or "l1"
+    loss: str = "log"  # "log", the score's own weighting of images; "mse", "weighted" or "l1"
     loss_floor: float = 0.01  # of the noise's variance: images with less must not dominate "log"
 
     # The optimizer.
@@ -88,6 +88,8 @@ LIMIT_SHARE = 0.98  # of a time limit is for training and measuring, the rest is
 CHECK_EVERY = 50  # steps between two looks at the error: each one makes a GPU wait
 OTHER_UNITS = 4.0  # times the range: images that differ so much are measured in other units
 NO_NOISE = 1e-9  # variance, in the network's values: copies with less are alike but for rounding
+CURVE_BLOCK = 4  # pixels a side of the blocks from which the noise's variance curve is fitted
+LEAST_VARIANCE = 0.05  # of the mean variance: no pixel weighs more than 20 times the usual
 SAMPLE = 100_000  # values of a channel from which a range is taken
 WORSE = 0.05  # dB: a training that ends so far below the noisy images has made them worse
 ERROR_RISE = 1.0  # nat, 4.3 dB: so far above its lowest level a squared error has diverged
@@ -353,6 +355,49 @@ def directions(a: Tensor, b: Tensor, clean: Tensor | None, swap: str,
     return a, target_a
 
 
+@dataclass(frozen=True)
+class Noise:
+    """The noise of a copy, as the pairs tell it, in the network's values.
+
+    Attributes:
+        variance: the mean over all values: half the mean squared difference of the copies, whose
+            noise is independent.
+        curve: c0, c1, c2, each 1 x C x 1 x 1: where an image has the value x, the variance is about
+            c0 + c1 x + c2 x^2 (its photon transfer curve).
+        floor: a squared error that counts as none.
+    """
+
+    variance: Tensor
+    curve: tuple[Tensor, Tensor, Tensor]
+    floor: Tensor
+
+    @classmethod
+    def of_pairs(cls, a: Tensor, b: Tensor, floor_share: float) -> "Noise":
+        """From N x C x H x W copies; the floor is a share of the variance."""
+        squared = (a - b).square() / 2
+        variance = squared.mean().clamp(min=NO_NOISE)
+        # The means of small blocks have little noise of their own, which would flatten the curve.
+        block = min(CURVE_BLOCK, *a.shape[-2:])
+        values, variances = (nn.functional.avg_pool2d(images, block).transpose(0, 1).flatten(1)
+                             for images in ((a + b) / 2, squared))  # C x blocks
+        return cls(variance, parabola(values, variances), floor_share * variance)
+
+    def variance_at(self, value: Tensor) -> Tensor:
+        """The variance where N x C x H x W images have these values; never near zero."""
+        c0, c1, c2 = self.curve
+        return (c0 + value * (c1 + value * c2)).clamp(min=LEAST_VARIANCE * self.variance)
+
+
+def parabola(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """c0, c1, c2, each 1 x C x 1 x 1: c0 + c1 x + c2 x^2 fits y, C x M each, by least squares."""
+    powers = torch.stack((torch.ones_like(x), x, x.square()), dim=-1).double()  # C x M x 3
+    normal = powers.mT @ powers
+    normal.diagonal(dim1=1, dim2=2).add_(1e-9 * x.shape[1])  # of flat images it were singular
+    fitted = torch.linalg.solve(normal, powers.mT @ y.double()[..., None])  # C x 3 x 1
+    c0, c1, c2 = (fitted[:, power].float().view(1, -1, 1, 1) for power in range(3))
+    return c0, c1, c2
+
+
 @dataclass
 class Pairs:
     """Training data on the device, N x C x H x W each, in the dtype in which they came."""
@@ -395,13 +440,10 @@ class Pairs:
         clean = None if self.clean is None else units.to_unit(self.clean)
         return Pairs(units.to_unit(self.a), units.to_unit(self.b), clean, self.index)
 
-    def noise(self, units: Units) -> Tensor:
-        """The variance of the noise of a copy, in the network's values, of about 1,000 pairs.
-
-        Half the mean squared difference of the copies: their noise is independent.
-        """
+    def noise(self, units: Units, floor: float) -> Noise:
+        """Of about 1,000 pairs."""
         some = self.at(self.index[::max(1, len(self) // 1_000)]).to_unit(units)
-        return (some.a - some.b).square().mean() / 2
+        return Noise.of_pairs(some.a, some.b, floor)
 
     def shuffled(self, batch: int, generator: torch.Generator) -> Iterator["Pairs"]:
         """All pairs in random order, `batch` at a time; the last batch may be smaller."""
@@ -418,31 +460,42 @@ class Pairs:
 # ------------------------------------------------------------------------------ losses and metrics
 
 
-def log_loss(denoised: Tensor, target: Tensor, floor: Tensor) -> Tensor:
+def log_loss(denoised: Tensor, target: Tensor, noise: Noise) -> Tensor:
     """The mean over images i of log(floor + mse_i).
 
     The logarithm weights image i by 1 / mse_i, as the score does, which is an average of decibels:
     no image dominates. That weight depends on the noisy target, but on all of its pixels.
     """
     mse = (denoised - target).square().mean(dim=(1, 2, 3))  # N
-    return (mse + floor).log().mean()
+    return (mse + noise.floor).log().mean()
 
 
-def mse_loss(denoised: Tensor, target: Tensor, floor: Tensor) -> Tensor:
+def weighted_loss(denoised: Tensor, target: Tensor, noise: Noise) -> Tensor:
+    """`mse_loss` in which a pixel weighs 1 / the variance of its noise.
+
+    Bright pixels of counts are noisier than dark ones, and tell less. The variance is taken where
+    the network says what the pixel is, so the weight depends on the source alone.
+    """
+    weight = noise.variance / noise.variance_at(denoised.detach())
+    return (weight * (denoised - target).square()).mean()
+
+
+def mse_loss(denoised: Tensor, target: Tensor, noise: Noise) -> Tensor:
     """The mean squared error, whose best answer is the mean of the noisy targets."""
     return (denoised - target).square().mean()
 
 
-def l1_loss(denoised: Tensor, target: Tensor, floor: Tensor) -> Tensor:
+def l1_loss(denoised: Tensor, target: Tensor, noise: Noise) -> Tensor:
     """The mean absolute error, whose best answer is the median: biased for skewed noise."""
     return (denoised - target).abs().mean()
 
 
-# The names of Recipe.loss. A loss takes N x C x H x W, denoised and target, and the squared error
-# that counts as none. By the identity at the top of this file the squared ones are as good against
-# noisy targets as against clean ones.
+# The names of Recipe.loss. A loss takes N x C x H x W, denoised and target, and what the pairs tell
+# of their noise. By the identity at the top of this file the squared ones are as good against noisy
+# targets as against clean ones.
 LOSSES = {
     "log": log_loss,
+    "weighted": weighted_loss,
     "mse": mse_loss,
     "l1": l1_loss,
 }
@@ -1161,19 +1214,18 @@ class Model:
         recipe = self.recipe
         loss_of = LOSSES[recipe.loss]
         units = self._units().to(self.device)
-        noise = pairs.noise(units)
-        floor = recipe.loss_floor * noise.clamp(min=NO_NOISE)
+        noise = pairs.noise(units, recipe.loss_floor)
         student = copy.deepcopy(self.net).requires_grad_(True).train()  # takes the steps
         average = WeightAverage(self.net, student, recipe.ema)  # is what we keep
         optimizer = Optimizer(recipe, student)
-        guard = DivergenceGuard(floor, 2 * noise)
+        guard = DivergenceGuard(noise.floor, 2 * noise.variance)
 
         while schedule.progress < 1:  # an epoch
             log.begin_epoch()
             for batch in pairs.shuffled(recipe.batch, generator):
                 source, target = batch.to_unit(units).augmented(recipe, generator)
                 denoised = self._forward(student, source)
-                loss = loss_of(denoised, target, floor)
+                loss = loss_of(denoised, target, noise)
                 loss.backward()
                 optimizer.step(schedule.learning_rate(), schedule.weight_decay())
                 schedule.advance()

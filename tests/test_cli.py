@@ -497,7 +497,7 @@ def test_a_look_at_the_pairs_comes_before_the_training(tmp_path, quick, capsys):
     pairs = (torch.from_numpy(images)[:, None] for images in (a, b))
     lines = look(*pairs).lines()
     assert out.splitlines()[:len(lines)] == lines
-    assert out.splitlines()[len(lines)].split()[0] == "epoch" and err == ""
+    assert out.splitlines()[len(lines)].startswith("recipe ") and err == ""
     assert out.splitlines()[-1] == f"wrote {output}"
 
 
@@ -558,6 +558,13 @@ def test_a_new_model_has_the_channels_and_the_units_of_the_images(tmp_path):
 
 
 # ----------------------------------------------------------------------------------------- denoise
+
+
+def test_denoise_can_be_silenced(tmp_path, weights, capsys):
+    write_image(random_image(3), tmp_path / "image.png")
+    command = ["denoise", tmp_path / "image.png", "-o", tmp_path / "out", "--model", weights]
+    assert run(*command, "--quiet") == 0
+    assert capsys.readouterr() == ("", "") and (tmp_path / "out" / "image.png").is_file()
 
 
 def towards_middle(image, share):

@@ -1,6 +1,7 @@
 """The look at training pairs: each mistake is found and measured, and honest pairs pass."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -365,3 +366,27 @@ def test_wrong_tensors_are_refused():
         look(good[0], good[0])
     with pytest.raises(TypeError, match="float64"):
         look(good.double(), good)
+
+
+# ---- the recipe --------------------------------------------------------------------------------
+
+
+def test_the_recipe_is_for_images_of_any_units():
+    a, b = gaussian(200 * smooth(20, 1), 200 * smooth(20, 1))
+    recipe = look(a, b).recipe()
+    assert (recipe.channels, recipe.value_range) == (1, None)
+
+
+@pytest.mark.parametrize("reach, swap", [(0, "pixels"), (1, "both")])
+def test_pixels_are_swapped_where_their_noise_is_independent(reach, swap):
+    scene = 200 * smooth(60, 1)
+    noise = 30 * torch.randn(2, *scene.shape, generator=seeded(1))
+    noise = noise + reach * noise.roll(1, -1)
+    assert look(scene + noise[0], scene + noise[1]).recipe().swap == swap
+
+
+def test_few_pixels_are_weighted_by_their_noise():
+    scene = 200 * smooth(20, 1)
+    few = look(*gaussian(scene, scene))
+    assert few.recipe().loss == "weighted"
+    assert replace(few, pairs=10**6).recipe().loss == "mse"

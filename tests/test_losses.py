@@ -9,9 +9,11 @@ from helpers import noisy_pairs, seeded
 from skimage.metrics import peak_signal_noise_ratio
 from torch.nn.functional import avg_pool2d
 
-from Miniproject_1.model import LOSSES, estimate_psnr, psnr
+from Miniproject_1.model import LEAST_VARIANCE, LOSSES, Noise, estimate_psnr, psnr
 
-FLOOR = torch.tensor(1e-4)
+ONE = torch.ones(1, 3, 1, 1)
+# of variance 0.01 + 0.04 x
+NOISE = Noise(torch.tensor(0.02), (0.01 * ONE, 0.04 * ONE, 0 * ONE), floor=torch.tensor(1e-4))
 
 
 def smoothed(images):
@@ -24,11 +26,54 @@ def test_losses_of_a_known_error():
     denoised = target.clone()
     denoised[0, :, :2] += 0.1
     denoised[1] -= 0.2
-    value = {name: loss(denoised, target, FLOOR).item() for name, loss in LOSSES.items()}
+    value = {name: loss(denoised, target, NOISE).item() for name, loss in LOSSES.items()}
     # float32, 6e-8 of 0.5 in errors of 0.1: a few parts in a million
     assert value["mse"] == pytest.approx((0.005 + 0.04) / 2, rel=1e-5)
     assert value["l1"] == pytest.approx((0.05 + 0.2) / 2, rel=1e-5)
     assert value["log"] == pytest.approx(math.log(0.0051 * 0.0401) / 2, rel=1e-5)
+    # where the network says 0.6, 0.5 and 0.3, the variance is 0.034, 0.03 and 0.022
+    weighted = (0.5 * 0.01 * 0.02 / 0.034 + 0.04 * 0.02 / 0.022) / 2
+    assert value["weighted"] == pytest.approx(weighted, rel=1e-5)
+
+
+def test_the_weights_of_a_loss_are_not_learnt():
+    """Else the network could lower the loss by calling pixels bright, hence noisy."""
+    target = torch.full((1, 3, 4, 4), 0.5)
+    denoised = torch.full_like(target, 0.4).requires_grad_()
+    (gradient,) = torch.autograd.grad(LOSSES["weighted"](denoised, target, NOISE), denoised)
+    expected = 2 * -0.1 * 0.02 / 0.026 / target.numel()
+    torch.testing.assert_close(gradient, torch.full_like(target, expected))
+
+
+# ---- what the pairs tell of their noise --------------------------------------------------------
+
+
+def counts(generator, strength=0.02):
+    """Two copies of 200 smooth images in 0.1-0.9 whose noise has the variance strength * x."""
+    _, _, clean = noisy_pairs(200, seed=3)
+    clean = (clean - 64) / 160 + 0.1
+    noise = torch.randn(2, *clean.shape, generator=generator) * (strength * clean).sqrt()
+    return clean + noise[0], clean + noise[1]
+
+
+def test_the_variance_of_noise_is_told_by_the_brightness():
+    noise = Noise.of_pairs(*counts(seeded()), 0.01)
+    x = torch.linspace(0.2, 0.8, 7).view(1, 1, 1, -1).expand(1, 3, 1, 7)
+    torch.testing.assert_close(noise.variance_at(x), 0.02 * x, rtol=0.05, atol=0)
+    torch.testing.assert_close(noise.floor, 0.01 * noise.variance)
+
+
+def test_the_variance_is_never_near_zero():
+    noise = Noise.of_pairs(*counts(seeded()), 0.01)
+    far = torch.tensor([-100.0, -1.0]).view(1, 1, 1, -1)
+    assert (noise.variance_at(far) >= LEAST_VARIANCE * noise.variance).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 5, 7)])
+def test_flat_images_without_noise_have_a_variance_too(shape):
+    flat = torch.full(shape, 0.5)
+    noise = Noise.of_pairs(flat, flat, 0.01)
+    assert (noise.variance_at(flat) > 0).all() and noise.floor > 0
 
 
 def test_noise2noise_identity():
@@ -53,7 +98,7 @@ def test_noisy_targets_have_the_gradient_of_clean_ones():
     targets = clean + scale * torch.randn(2_000, 1, 3, 4, 4, generator=generator)
 
     def gradient(target):
-        return torch.autograd.grad(LOSSES["mse"](denoised, target, FLOOR), denoised)[0]
+        return torch.autograd.grad(LOSSES["mse"](denoised, target, NOISE), denoised)[0]
 
     gradients = torch.stack([gradient(target) for target in targets])
     deviation = gradients.std(0) / math.sqrt(len(targets))

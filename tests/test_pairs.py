@@ -230,6 +230,16 @@ def test_stacks_of_other_kinds_are_named(tmp_path):
         from_frames([tmp_path / name for name in names], tile=64)
 
 
+def test_a_stack_of_several_axes_tells_no_exposures(tmp_path):
+    """Of times and depths, pages 1 and 2 show different depths."""
+    array = values(3, 2, *SIZE, dtype="uint16")
+    tifffile.imwrite(tmp_path / "tz.tif", array, imagej=True, metadata={"axes": "TZYX"})
+    with pytest.raises(ValueError, match="tz.tif.* 3 x 2 pages"):
+        from_frames([tmp_path / "tz.tif"], tile=64)
+    tifffile.imwrite(tmp_path / "t.tif", array[:2, :1], imagej=True, metadata={"axes": "TZYX"})
+    assert len(from_frames([tmp_path / "t.tif"], tile=64)[0]) == 1
+
+
 # ---- sizes -------------------------------------------------------------------------------------
 
 

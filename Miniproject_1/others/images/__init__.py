@@ -107,7 +107,7 @@ def check_suffix(path: str | os.PathLike) -> str:
     kind = KINDS.get(suffix)
     if kind is None:
         named = f"{suffix} files are" if suffix else "a file without suffix is"
-        raise ValueError(f"{path}: {named} not written, {EXPECTED}; {ADVICE}")
+        raise ValueError(f"{path}: {named} not read or written here, {EXPECTED}; {ADVICE}")
     if kind == "TIFF":
         needed("tifffile")
     elif kind == ".npy":
