@@ -257,8 +257,9 @@ def _new_model(arguments: argparse.Namespace, recipe: Recipe) -> Model:
         model = Model(recipe)
     if arguments.start:
         model.load_pretrained_model(arguments.start)
-    if recipe.value_range is None:  # the swap is of these pairs, not of those of the weights
-        model.recipe = replace(model.recipe, swap=recipe.swap)
+    if recipe.value_range is None:  # what depends on these pairs, not on those of the weights
+        model.recipe = replace(model.recipe, swap=recipe.swap, loss=recipe.loss,
+                               batch=recipe.batch)
     if model.recipe.channels != recipe.channels:
         raise ValueError(f"--from {arguments.start} is for images of {model.recipe.channels} "
                          f"channels, these have {recipe.channels}; leave it out to train anew")
@@ -292,7 +293,7 @@ def _own_pairs(arguments: argparse.Namespace) -> tuple[Tensor, Tensor, Recipe]:
 
 
 def _changes(recipe: Recipe) -> str:
-    """The fields that differ from the default: "channels=1, ..."."""
+    """The fields that differ from those of `Recipe()`, such as "channels=1, batch=8"."""
     usual = asdict(Recipe())
     return ", ".join(f"{name}={value!r}" for name, value in asdict(recipe).items()
                      if value != usual[name])

@@ -75,7 +75,7 @@ class Recipe:
     vector_rate: float = 0.2  # share of it for biases and norms, if you add any: Adam moves them
     momentum: float = 0.95  # of Muon, as its authors have it
     short_training: tuple[int, int] = (500, 2_000)  # steps: fewer start higher, see `Schedule`
-    weight_decay: float = 0.005  # per epoch, up to 1: many epochs would learn the noise by heart
+    weight_decay: float = 0.005  # times the epochs, at most 1: many of them would fit the noise
     ema: float = 0.995  # decay per step of the averaged weights, which are kept; 0: no average
     precision: str = "auto"  # "auto": bfloat16 where the hardware multiplies it; or "float32"
 
@@ -362,40 +362,63 @@ class Noise:
     Attributes:
         variance: the mean over all values: half the mean squared difference of the copies, whose
             noise is independent.
-        curve: c0, c1, c2, each 1 x C x 1 x 1: where an image has the value x, the variance is about
+        curve: c0, c1, c2, 3 x 1 x C x 1 x 1: where an image has the value x, the variance is about
             c0 + c1 x + c2 x^2 (its photon transfer curve).
+        darkest, brightest: 1 x C x 1 x 1, the values between which the curve was fitted.
         floor: a squared error that counts as none.
     """
 
     variance: Tensor
-    curve: tuple[Tensor, Tensor, Tensor]
+    curve: Tensor
+    darkest: Tensor
+    brightest: Tensor
     floor: Tensor
 
     @classmethod
     def of_pairs(cls, a: Tensor, b: Tensor, floor_share: float) -> "Noise":
-        """From N x C x H x W copies; the floor is a share of the variance."""
+        """Fit the curve to the means of small blocks, whose own noise hardly flattens it.
+
+        Args:
+            a, b: N x C x H x W copies, in the network's values.
+            floor_share: the floor, as a share of the variance.
+
+        Returns:
+            What they tell.
+        """
         squared = (a - b).square() / 2
         variance = squared.mean().clamp(min=NO_NOISE)
-        # The means of small blocks have little noise of their own, which would flatten the curve.
-        block = min(CURVE_BLOCK, *a.shape[-2:])
+        block = tuple(min(CURVE_BLOCK, side) for side in a.shape[-2:])
         values, variances = (nn.functional.avg_pool2d(images, block).transpose(0, 1).flatten(1)
                              for images in ((a + b) / 2, squared))  # C x blocks
-        return cls(variance, parabola(values, variances), floor_share * variance)
+        ends = torch.tensor([0.01, 0.99], dtype=values.dtype, device=a.device)  # no hot pixels
+        darkest, brightest = values.quantile(ends, dim=1, keepdim=True)  # C x 1
+        inside = (values >= darkest) & (values <= brightest)
+        shape = (1, -1, 1, 1)
+        return cls(variance, parabola(values, variances, inside).view(3, *shape),
+                   darkest.view(shape), brightest.view(shape), floor_share * variance)
 
     def variance_at(self, value: Tensor) -> Tensor:
         """The variance where N x C x H x W images have these values; never near zero."""
         c0, c1, c2 = self.curve
-        return (c0 + value * (c1 + value * c2)).clamp(min=LEAST_VARIANCE * self.variance)
+        x = value.clamp(self.darkest, self.brightest)
+        return (c0 + x * (c1 + x * c2)).clamp(min=LEAST_VARIANCE * self.variance)
 
 
-def parabola(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """c0, c1, c2, each 1 x C x 1 x 1: c0 + c1 x + c2 x^2 fits y, C x M each, by least squares."""
-    powers = torch.stack((torch.ones_like(x), x, x.square()), dim=-1).double()  # C x M x 3
+def parabola(x: Tensor, y: Tensor, used: Tensor) -> Tensor:
+    """c0 + c1 x + c2 x^2 that fits y by least squares.
+
+    Args:
+        x, y: C x M.
+        used: C x M, whether a value counts.
+
+    Returns:
+        3 x C: c0, c1 and c2 of each row.
+    """
+    x, y = x.double(), y.double()
+    powers = torch.stack((torch.ones_like(x), x, x.square()), dim=-1) * used[..., None]  # C x M x 3
     normal = powers.mT @ powers
-    normal.diagonal(dim1=1, dim2=2).add_(1e-9 * x.shape[1])  # of flat images it were singular
-    fitted = torch.linalg.solve(normal, powers.mT @ y.double()[..., None])  # C x 3 x 1
-    c0, c1, c2 = (fitted[:, power].float().view(1, -1, 1, 1) for power in range(3))
-    return c0, c1, c2
+    normal.diagonal(dim1=1, dim2=2).add_(1e-9 * x.shape[1])  # of equal x it would be singular
+    return torch.linalg.solve(normal, powers.mT @ y[..., None])[..., 0].T.float()
 
 
 @dataclass
@@ -441,8 +464,8 @@ class Pairs:
         return Pairs(units.to_unit(self.a), units.to_unit(self.b), clean, self.index)
 
     def noise(self, units: Units, floor: float) -> Noise:
-        """Of about 1,000 pairs."""
-        some = self.at(self.index[::max(1, len(self) // 1_000)]).to_unit(units)
+        """Of at most 1,000 pairs; `floor` is a share of the variance."""
+        some = self.at(self.index[::math.ceil(len(self) / 1_000)]).to_unit(units)
         return Noise.of_pairs(some.a, some.b, floor)
 
     def shuffled(self, batch: int, generator: torch.Generator) -> Iterator["Pairs"]:

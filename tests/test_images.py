@@ -121,13 +121,12 @@ def test_the_largest_integers_do_not_turn_negative(tmp_path):
     assert high > 2**62 and low < -(2**62)
 
 
-@pytest.mark.parametrize("dtype", ["int32", "float64"])
-def test_digits_that_float32_does_not_hold_are_said_to_be_lost(tmp_path, dtype):
-    np.save(tmp_path / "a.npy", np.zeros((1, 1), dtype))
+def test_digits_that_float32_does_not_hold_are_said_to_be_lost(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((1, 1), "int32"))
     picture = read(tmp_path / "a.npy")
     write(replace(picture, pages=torch.tensor([[[[2.0**24]]]])), tmp_path / "b.npy")  # without
     with pytest.warns(UserWarning, match=r"b.npy.*float32"):
-        write(replace(picture, pages=torch.tensor([[[[1e9]]]])), tmp_path / "b.npy")
+        write(replace(picture, pages=torch.tensor([[[[-1e9]]]])), tmp_path / "b.npy")
 
 
 def test_integers_of_another_type_are_clipped(tmp_path):

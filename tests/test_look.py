@@ -142,6 +142,14 @@ def test_identical_copies_are_named_and_nothing_else():
     assert len(found.warnings()) == 1
 
 
+@pytest.mark.parametrize("change", [lambda a: a + 20, lambda a: a.roll(3, -1)])
+def test_copies_without_noise_are_named_beside_what_else_is_wrong(change):
+    a = 200 * smooth(40, 1)
+    first, second = look(a[..., 4:-4], change(a)[..., 4:-4]).warnings()
+    assert "identical" not in first and "noise" in first
+    assert "brightness" in second or "shift" in second
+
+
 def test_some_identical_pairs():
     scene = 200 * smooth(40)
     a, b = gaussian(scene, scene)
@@ -371,10 +379,10 @@ def test_wrong_tensors_are_refused():
 # ---- the recipe --------------------------------------------------------------------------------
 
 
-def test_the_recipe_is_for_images_of_any_units():
-    a, b = gaussian(200 * smooth(20, 1), 200 * smooth(20, 1))
-    recipe = look(a, b).recipe()
-    assert (recipe.channels, recipe.value_range) == (1, None)
+@pytest.mark.parametrize("shape", [(40, 1, 1, 64), (40, 1, 64, 1)])
+def test_lines_of_pixels_do_not_tell_whether_neighbours_are_independent(shape):
+    a, b = torch.randn(2, *shape, generator=seeded())
+    assert look(a, b).recipe().swap == "both"
 
 
 @pytest.mark.parametrize("reach, swap", [(0, "pixels"), (1, "both")])

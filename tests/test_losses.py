@@ -13,7 +13,8 @@ from Miniproject_1.model import LEAST_VARIANCE, LOSSES, Noise, estimate_psnr, ps
 
 ONE = torch.ones(1, 3, 1, 1)
 # of variance 0.01 + 0.04 x
-NOISE = Noise(torch.tensor(0.02), (0.01 * ONE, 0.04 * ONE, 0 * ONE), floor=torch.tensor(1e-4))
+NOISE = Noise(torch.tensor(0.02), torch.stack((0.01 * ONE, 0.04 * ONE, 0 * ONE)), darkest=0 * ONE,
+              brightest=ONE, floor=torch.tensor(1e-4))
 
 
 def smoothed(images):
@@ -63,10 +64,26 @@ def test_the_variance_of_noise_is_told_by_the_brightness():
     torch.testing.assert_close(noise.floor, 0.01 * noise.variance)
 
 
-def test_the_variance_is_never_near_zero():
-    noise = Noise.of_pairs(*counts(seeded()), 0.01)
-    far = torch.tensor([-100.0, -1.0]).view(1, 1, 1, -1)
-    assert (noise.variance_at(far) >= LEAST_VARIANCE * noise.variance).all()
+def test_the_variance_goes_on_beyond_the_values_that_were_seen():
+    """A parabola that is fitted to a few flat images may lead anywhere."""
+    a, b = counts(seeded())
+    dim_a, dim_b = (0.3 + 0.01 * copies[:2] for copies in (a, b))
+    noise = Noise.of_pairs(dim_a, dim_b, 0.01)
+    ends = torch.tensor([-100.0, 0.0, 1.0, 100.0]).view(1, 1, 1, -1).expand(1, 3, 1, 4)
+    variances = noise.variance_at(ends)
+    assert torch.equal(variances[..., 0], variances[..., 1])
+    assert torch.equal(variances[..., 2], variances[..., 3])
+    assert (variances >= LEAST_VARIANCE * noise.variance).all()
+    assert (variances < 5 * noise.variance).all()
+
+
+def test_hot_pixels_do_not_set_the_curve():
+    a, b = counts(seeded())
+    for copies in (a, b):
+        copies[::50, :, 3, 3] = 20.0
+    noise = Noise.of_pairs(a, b, 0.01)
+    x = torch.linspace(0.3, 0.7, 5).view(1, 1, 1, -1).expand(1, 3, 1, 5)
+    torch.testing.assert_close(noise.variance_at(x), 0.02 * x, rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 5, 7)])

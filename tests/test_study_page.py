@@ -6,6 +6,7 @@ import pytest
 from helpers import ROOT
 from measured import PLACE, measured, training, write
 
+from Miniproject_1.others.study.kinds import CLIPPED, KINDS
 from Miniproject_1.others.study.measurements import COMMANDS, read
 from Miniproject_1.others.study.page import changes, main, page
 
@@ -84,9 +85,11 @@ def test_robustness_has_a_line_for_each_case(files, tmp_path):
 
 def test_other_noise_has_a_line_for_each_kind(files, tmp_path):
     text = page_of(files, tmp_path)
-    assert cells(text, "gaussian noise")[1:] == ["20.25", "25.50", "30.25", "30.50", "30.62"]
-    assert cells(text, "clipped noise")[4:] == ["20.50", "-"]
-    assert "by 1.5 of 255" in text and "by 1.3" in text
+    gaussian, clipped = KINDS["gaussian"].about, KINDS[CLIPPED].about
+    assert cells(text, gaussian)[1:] == ["20.25", "25.50", "30.25", "30.50", "30.62"]
+    assert cells(text, clipped)[4:] == ["20.50", "-"]
+    text = " ".join(text.split())
+    assert "+1.5 of 255" in text and "+1.3 after training on noisy targets" in text
 
 
 def test_every_section_says_what_where_when_and_how(files, tmp_path):

@@ -19,7 +19,7 @@ from ..model import Recipe
 
 # For images of any units. Small batches make many steps of few images.
 OWN = Recipe(value_range=None, batch=8, blocks=3)
-FEW_PIXELS = 500_000  # of which a training sees each so often that it might learn the noise
+FEW_PIXELS = 500_000  # of a copy: fewer are weighted by their noise
 
 MAX_TILES = 2_000  # in the sample
 MAX_VALUES = 2_000_000  # in the sample, of each copy; a second of work
@@ -28,6 +28,7 @@ MIN_PARTS = 16  # the standard errors come from so many parts, where the images 
 MIN_SIDE = 8  # pixels; smaller parts would show no scene
 MAX_SHIFT = 16  # pixels, and at most a third of a part
 
+ROUNDING = 1e-6  # of the range of values; float32 has 24 bits
 CHANCE = 5.0  # standard errors of a normal distribution: passed by chance once in 1.7 million
 GAIN = 0.02  # relative; what the brightness of two exposures agrees to without any care
 LEVEL = 0.1  # of the noise: it adds 1 % to the squared error of b
@@ -115,12 +116,13 @@ class Look:
     Attributes:
         pairs, channels, height, width, dtype: Of all the pairs.
         low, high: The least and the greatest value.
-        noise: Standard deviation of the noise of a copy: that of b - gain a, where both show the
-            same, over sqrt(1 + gain^2); without a gain, with that of b - a.
+        noise: Standard deviation of the noise of a copy: that of b - gain a over
+            sqrt(1 + gain^2); without a gain, the root mean square of b - a over sqrt(2).
         snr: dB, the covariance of a and b over the variance of the noise; -inf without covariance.
         gain, offset: b is about gain times a, plus the offset; that of a gain of NaN is the mean
             of b - a.
-        level: Mean of b - a over its standard deviation / sqrt(2): of the channel with most.
+        level: Mean of b - a over its standard deviation / sqrt(2): of the channel that differs
+            most, one that differs by more than chance first.
         shift: (down, right) of b against a, pixels.
         moved: Whether the shift is more than chance.
         across, down: Correlation of the noise of neighbours in a row and in a column.
@@ -154,6 +156,11 @@ class Look:
     identical: float
 
     @property
+    def noiseless(self) -> bool:
+        """Whether the copies differ by no more than the rounding of their values."""
+        return self.noise <= ROUNDING * (self.high.value - self.low.value)
+
+    @property
     def brightness_differs(self) -> bool:
         """Whether b is brighter or darker, or has more or less contrast, than a."""
         return self.gain.differs(1, GAIN) or self.level.differs(0, LEVEL)
@@ -185,14 +192,14 @@ class Look:
     @property
     def independent(self) -> bool:
         """Whether the noise of neighbours is; False where that cannot be told (NaN)."""
-        return max(abs(self.across.value), abs(self.down.value)) < INDEPENDENT
+        return all(abs(side.value) < INDEPENDENT for side in (self.across, self.down))
 
     def recipe(self) -> Recipe:
         """For a training on these pairs, in their own units.
 
-        Few pixels are worth the more the less noise they have. Where there are many, what counts is
-        the squared error, and weights by the noise cost more than they give. Pixels change places
-        between the copies where their noise is independent, as few pairs then give many.
+        A training repeats few pixels until it fits their noise, so those with less noise weigh more
+        there; with many pixels the plain squared error ends better. Pixels change places between
+        the copies where their noise is independent, as few pairs then give many.
         """
         few = self.pairs * self.height * self.width < FEW_PIXELS
         return replace(OWN, channels=self.channels, loss="weighted" if few else "mse",
@@ -213,14 +220,14 @@ class Look:
 
     def warnings(self) -> list[str]:
         """One line for each thing that harms a training; none for pairs as they should be."""
-        if self.noise == 0:
-            return [self._no_noise()]
+        if self.noiseless:
+            return [self._no_noise(), *self._of_scenes()]
         if self.unrelated:
             return [*self._of_copies(), self._unrelated(), *self._of_values()]
         return [*self._of_copies(), *self._of_scenes(), *self._of_values()]
 
     def _signal(self) -> str:
-        if self.noise == 0:
+        if self.noiseless:
             return "there is none"
         if self.snr == -math.inf:
             return "no signal seen"
@@ -238,7 +245,7 @@ class Look:
         return f"of b against a: {_way(down, 'down', 'up')}, {_way(right, 'right', 'left')}"
 
     def _neighbours(self) -> str:
-        if self.noise == 0:
+        if self.noiseless:
             return "there is no noise"
         if math.isnan(self.across.value) and math.isnan(self.down.value):
             return CANNOT_TELL
@@ -248,8 +255,10 @@ class Look:
         if self.low.value == self.high.value:
             return (f"all values are {self.low.value:g}, expected images of a scene with noise: "
                     "there is nothing to learn; check the files")
-        return ("a and b are identical, expected noise of its own in each: a training on them "
-                "learns to change nothing; take a second exposure for b")
+        differ = self.brightness_differs or self.shifted
+        found = "have no noise of their own" if differ else "are identical"
+        return (f"a and b {found}, expected independent noise in each: a training on them learns "
+                "to change nothing; take a second exposure for b")
 
     def _of_copies(self) -> list[str]:
         if self.identical <= IDENTICAL:
@@ -325,18 +334,17 @@ def look(noisy_a: Tensor, noisy_b: Tensor) -> Look:
     _check(noisy_a, noisy_b)
     a, b, low, high = _values(noisy_a, noisy_b)
     identical = _identical(a, b)
-    whole_a, whole_b = parts(a), parts(b)  # P x C x h x w, from 0
-    shift, moved = _shift(whole_a, whole_b)
-    a, b = _aligned(whole_a, whole_b, shift)
+    a, b = parts(a), parts(b)  # P x C x h x w, from 0
+    shift, moved = _shift(a, b)
+    a, b = _aligned(a, b, shift)
     gain, offset = _brightness(a, b)
     factor = 1.0 if math.isnan(gain.value) else gain.value
     different = b - factor * a
     residual = different - _channel_mean(different)
     of_noise = different if math.isnan(gain.value) else residual
     noise = (of_noise.square().mean(dtype=torch.float64) / (1 + factor**2)).sqrt().item()
-    lone, lone_twice = _lone(whole_a, whole_b, noise)
-    lower = _bound(whole_a, whole_b, noise, low)
-    upper = _bound(high - low - whole_a, high - low - whole_b, noise, high)
+    lone, lone_twice = _lone(a, b, noise)
+    lower, upper = _bound(a, b, noise, low), _bound(high - low - a, high - low - b, noise, high)
     alike, smooth, snr = _scene(a, b, noise)
     count, channels, height, width = noisy_a.shape
     return Look(
@@ -423,7 +431,7 @@ def _brightness(a: Tensor, b: Tensor) -> tuple[Estimate, float]:
 
 
 def _level(a: Tensor, b: Tensor) -> Estimate:
-    """Mean of b - a, in standard deviations of the noise: of the channel where it is largest."""
+    """Mean of b - a, in standard deviations of the noise; see `Look.level`."""
     channels = []
     for difference in (b - a).unbind(1):
         noise = (difference.square().mean(dtype=torch.float64) / 2).sqrt().clamp(min=1e-30)

@@ -29,9 +29,7 @@ EXPECTED = "expected .tif, .png, .jpg, .webp, .npy, ..."
 ADVICE = "convert raw or medical images to .tif"
 UNSEEN = ("__macosx", "thumbs.db", "desktop.ini")  # what systems leave behind
 EXACT_IN_FLOAT = 2**24  # float32 holds all integers up to here
-EXACT_DTYPES = (
-    torch.uint8, torch.int8, torch.uint16, torch.int16, torch.float16, torch.float32,
-)  # fmt: skip
+LARGE_INTEGERS = (torch.int32, torch.uint32, torch.int64)
 LARGEST_BELOW = {torch.int64: 2**63 - 2**10}  # as a float64; the largest itself would overflow
 
 
@@ -203,15 +201,17 @@ def write(picture: Picture, path: str | os.PathLike, dtype: str | None = None) -
         raise ValueError(f"{path}: {one_line(error)}") from error
     if origin.loss:
         warnings.warn(f"{path}: {origin.loss}", stacklevel=2)
-    if _rounded_by_float32(picture):
-        warnings.warn(f"{path}: values above {EXACT_IN_FLOAT:,} have 24 bits, as those of float32",
-                      stacklevel=2)
+    if dtype is None and _rounded_by_float32(picture):
+        warnings.warn(f"{path}: integers above {EXACT_IN_FLOAT:,} are rounded, as results have the "
+                      "24 bits of float32; subtract an offset first", stacklevel=2)
 
 
 def _rounded_by_float32(picture: Picture) -> bool:
-    """Whether float32 pages are to stand for larger numbers than they hold exactly."""
-    wider = picture.dtype not in EXACT_DTYPES and picture.pages.dtype == torch.float32
-    return wider and bool((picture.pages.abs() > EXACT_IN_FLOAT).any())
+    """Whether float32 pages are to stand for larger integers than they hold exactly."""
+    if picture.pages.dtype != torch.float32 or picture.dtype not in LARGE_INTEGERS:
+        return False
+    least, most = picture.pages.aminmax()
+    return max(-least.item(), most.item()) > EXACT_IN_FLOAT
 
 
 def _writer(origin: Any) -> Any:

@@ -1,13 +1,14 @@
 """What needs no training: the best Gaussian blur, and BM3D.
 
 BM3D is K. Dabov et al., "Image denoising by sparse 3-D transform-domain collaborative filtering",
-IEEE TIP 2007, in the package `bm3d` of its authors. It is told how the noise was made: its standard
-deviation and, where it is correlated, its spectrum. Noise that grows with the brightness is
-stabilised first, by the generalised Anscombe transform.
+IEEE TIP 2007; for correlated noise, Y. Makinen, L. Azzari and A. Foi, IEEE TIP 2020. The package
+`bm3d` is that of its authors, free for non-commercial use. It is told how the noise was made: its
+standard deviation (of clipped noise, before the clipping) and, where it is correlated, its
+spectrum. Noise that grows with the brightness is stabilised first, by the generalised Anscombe
+transform.
 """
 
 import math
-from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -64,9 +65,14 @@ def _image(noisy: Tensor, kind: str) -> Tensor:
         return _stabilised(noisy - OFFSET, READ_NOISE) + OFFSET
     if kind == "correlated":
         return _bm3d(noisy, _spectrum(noisy))
-    if kind == "zeroed":  # of variance x^2, and the mean of squares is 2 x^2
-        return _bm3d(noisy, noisy.square().mean().div(2).sqrt())
+    if kind == "bernoulli":  # in all channels alike, so each is denoised alone
+        return torch.cat([_bm3d(channel, _bernoulli_noise(channel)) for channel in noisy.split(1)])
     return _bm3d(noisy, torch.tensor(SIGMA))
+
+
+def _bernoulli_noise(image: Tensor) -> Tensor:
+    """The standard deviation of the noise: its variance is x^2, the mean of squares 2 x^2."""
+    return image.square().mean().div(2).sqrt()
 
 
 def _spectrum(image: Tensor) -> Tensor:
@@ -82,10 +88,10 @@ def _stabilised(counts: Tensor, read_noise: float) -> Tensor:
     M. Makitalo and A. Foi, "Optimal inversion of the generalized Anscombe transformation for
     Poisson-Gaussian noise", IEEE TIP 2013, equations 3 and 12.
     """
-    root = 2 * (counts + 3 / 8 + read_noise**2).clamp(min=0).sqrt()  # its noise has variance 1
-    d = _bm3d(root, torch.tensor(1.0)).clamp(min=2 * math.sqrt(3 / 8 + read_noise**2))
-    slope = math.sqrt(3 / 2)
-    mean = d**2 / 4 + slope / (4 * d) - 11 / (8 * d**2) + 5 * slope / (8 * d**3) - 1 / 8
+    stable = 2 * (counts + 3 / 8 + read_noise**2).clamp(min=0).sqrt()  # its noise has variance 1
+    d = _bm3d(stable, torch.tensor(1.0)).clamp(min=2 * math.sqrt(3 / 8 + read_noise**2))
+    root = math.sqrt(3 / 2)
+    mean = d**2 / 4 + root / (4 * d) - 11 / (8 * d**2) + 5 * root / (8 * d**3) - 1 / 8
     return (mean - read_noise**2).clamp(min=0)
 
 
@@ -99,15 +105,18 @@ def _bm3d(noisy: Tensor, noise: Tensor) -> Tensor:
     try:
         import bm3d as package
         import numpy
-    except ImportError as error:
-        raise ValueError("the package bm3d is missing: run pip install bm3d") from error
+    except (ImportError, OSError) as error:  # OSError: it is not made for this processor
+        raise ValueError(f"the package bm3d is missing or does not load ({error}): run pip "
+                         "install bm3d") from error
+    if not hasattr(numpy, "trapz"):  # its package bm4d needs this name, which NumPy 2.4 has not
+        numpy.trapz = numpy.trapezoid  # type: ignore[attr-defined]
     low, span = noisy.min(), noisy.max() - noisy.min()  # its thresholds are for about 0 to 1
+    if span == 0:
+        return noisy
     image = ((noisy - low) / span).permute(1, 2, 0).double().numpy()
     told = (noise / span if noise.dim() == 0 else noise / span**2).double().numpy()
     denoise = package.bm3d_rgb if len(noisy) == 3 else package.bm3d
-    # bm3d 4.0 calls numpy.trapz, whose name is numpy.trapezoid since NumPy 2.
-    with patch.object(numpy, "trapz", numpy.trapezoid, create=True):
-        filtered = denoise(image, told if told.ndim else told.item())
+    filtered = denoise(image, told if told.ndim else told.item())
     height, width = noisy.shape[1:]
     result = torch.from_numpy(filtered).float().view(height, width, len(noisy))
     return result.permute(2, 0, 1) * span + low

@@ -82,8 +82,9 @@ def camera(clean: Tensor, generator: torch.Generator) -> Tensor:
     return counts.round().clamp(0, 2**12 - 1).to(torch.uint16)
 
 
-def zeroed(clean: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the pixels are 0 and the others twice as bright, in all channels; float32."""
+def bernoulli(clean: Tensor, generator: torch.Generator) -> Tensor:
+    """Multiplicative Bernoulli noise: half of the pixels are 0, in all channels, and the others
+    twice as bright; float32."""
     shape = (len(clean), 1, *clean.shape[-2:])
     return clean * (2.0 * (torch.rand(shape, generator=generator) < 0.5))
 
@@ -109,6 +110,8 @@ KINDS = {
                     lambda photos: photos * (PHOTONS / 255), poisson),
     "camera": Kind("camera, shot and read noise, grey", 1, SIGNAL,
                    lambda photos: OFFSET + grey(photos) * (SIGNAL / 255), camera),
-    "zeroed": Kind("half of the pixels 0, the others doubled", 3, 255.0, Tensor.float, zeroed),
-    CLIPPED: Kind("dark, clipped at 0", 3, DARK * 255, lambda photos: photos * DARK, clipped),
+    "bernoulli": Kind("half of the pixels 0, the others doubled", 3, 255.0, Tensor.float,
+                      bernoulli),
+    CLIPPED: Kind(f"Gaussian, sigma {SIGMA:g}, dark, clipped at 0", 3, DARK * 255,
+                  lambda photos: photos * DARK, clipped),
 }

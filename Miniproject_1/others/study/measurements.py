@@ -106,9 +106,9 @@ def read(folder: Path) -> Results:
     _check_alike("speed.jsonl", speed, ("command", *MACHINE))
     _check_alike("ablations.jsonl", ablations,
                  ("validation", "data", "pairs", "epochs", "minutes", "clean_targets"))
-    _check_alike("noises.jsonl", noises, ("minutes", *MACHINE))
+    _check_alike("noises.jsonl", noises, ("minutes", "data", "validation", *MACHINE))
     for group in grouped(noises, ("name",)):
-        _check_alike("noises.jsonl", group, ("validation", "pairs"))
+        _check_alike("noises.jsonl", group, ("pairs", "recipe"))
     for name, rows in (("trainings.jsonl", trained), ("ablations.jsonl", ablations)):
         for group in grouped(rows, ("name",)):
             _check_alike(name, group, ("recipe",))

@@ -1,17 +1,18 @@
 """Other noise than the course's: `python -m Miniproject_1.others.study.noises [KIND ...]`.
 
-For each kind of noise of kinds.py it makes pairs of photos, trains on them as the command line
-trains on a user's pairs, and measures photos that were held out: noisy, after the best Gaussian
-blur, after BM3D, and denoised. Each is a row of the results file:
+For each kind of noise of kinds.py it makes pairs of photos, trains on them for some minutes with
+the recipe that the command line chooses for such pairs, and measures photos that were held out:
+noisy, after the best Gaussian blur, after BM3D, and denoised. Each is a row of the results file:
 
     kind                        "noise"
     name, about                 of the kind of noise
     recipe                      that of the command line for such pairs
-    seed, minutes               of the training
+    seed, minutes, seconds      of the training; what was allowed, and what it took
     clean_targets               whether the targets were clean images
     pairs, pairs_seen           to train on; in all steps together
-    noisy, blur, bm3d, psnr     dB, mean over images; null for what is measured with noisy targets
-    blur_sigma                  pixels, of the best blur
+    noisy, psnr                 dB, mean over images, before and after denoising
+    blur, blur_sigma, bm3d      dB after the best blur, its pixels, dB after BM3D; rows with clean
+                                targets leave them out
     psnr_without_self_ensemble  dB
     bias, noisy_bias            mean of (denoised - clean), (noisy - clean), in units of the images
     peak                        range of the clean values, that of the PSNR
@@ -43,10 +44,10 @@ from .compare import number
 from .filters import best_blur, bm3d
 from .kinds import KINDS, Kind
 from .rows import Row, decibels, grouped, markdown
-from .speed import ENDLESS, pairs_per_second
+from .speed import ENDLESS
 
 PROGRAM = "python -m Miniproject_1.others.study.noises"
-SIDE = 192  # pixels of the squares that are cut from photos: nine tiles each
+SIDE = 3 * Recipe().tile  # pixels of the squares that are cut from photos: nine tiles each
 TRAIN_SQUARES, TEST_SQUARES = 1_500, 24  # at most
 MINUTES = 10.0
 BATCH = 100  # squares that get noise at a time
@@ -143,43 +144,29 @@ def measure(name: str, squares: Squares, minutes: float, seed: int, clean_target
         A row, without command.
 
     Raises:
-        ValueError: The package `bm3d` is missing, or no epoch came to its end.
+        ValueError: The package `bm3d` is missing, or the time is too short for a step.
     """
     kind = KINDS[name]
     generator = torch.Generator().manual_seed(seed)
     clean = kind.clean(squares.test)
     noisy = kind.noisy(clean, generator)
-    filters = {} if clean_targets else _filtered(name, noisy, clean, kind.peak)
-
-    noisy_a, noisy_b, targets = pairs_of(kind, squares.training, Recipe().tile, generator)
-    recipe = look(noisy_a, noisy_b).recipe()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Model(recipe)
-    model.train(noisy_a, noisy_b, ENDLESS, time_limit=60 * minutes, seed=seed, progress=progress,
-                clean=targets if clean_targets else None)
-    pairs_per_second(model.history)  # raises where there was no epoch
-
-    denoised = model.predict(noisy)
-    single = model.predict(noisy, self_ensemble=False)
+    filters = {} if clean_targets else _filtered(name, noisy, clean)
+    pairs = pairs_of(kind, squares.training, Recipe().tile, generator)
+    model = _trained(pairs, minutes, seed, clean_targets, progress)
     return {
         "kind": "noise",
         "name": name,
         "about": kind.about,
-        "recipe": asdict(recipe),
+        "recipe": asdict(model.recipe),
         "seed": seed,
         "minutes": minutes,
         "clean_targets": clean_targets,
-        "pairs": len(noisy_a),
+        "pairs": len(pairs[0]),
         "pairs_seen": sum(row["pairs"] for row in model.history),
         "seconds": model.history[-1]["seconds"],
         "peak": kind.peak,
-        "noisy": psnr(noisy, clean, kind.peak),
         **filters,
-        "psnr": psnr(denoised, clean, kind.peak),
-        "psnr_without_self_ensemble": psnr(single, clean, kind.peak),
-        "bias": (denoised - clean).mean().item(),
-        "noisy_bias": (noisy.float() - clean).mean().item(),
+        **_scores(model, noisy, clean, kind.peak),
         "data": squares.about | {"squares": len(squares.training),
                                  "checksum": checksum(squares.training)},
         "validation": {"images": len(noisy), "checksum": checksum(squares.test)},
@@ -187,10 +174,38 @@ def measure(name: str, squares: Squares, minutes: float, seed: int, clean_target
     }
 
 
-def _filtered(name: str, noisy: Tensor, clean: Tensor, peak: float) -> dict:
+def _filtered(name: str, noisy: Tensor, clean: Tensor) -> dict:
     """What a row says of blur and BM3D."""
+    peak = KINDS[name].peak
     blur, sigma = best_blur(noisy, clean, peak)
     return {"blur": blur, "blur_sigma": sigma, "bm3d": psnr(bm3d(noisy, name), clean, peak)}
+
+
+def _trained(pairs: tuple[Tensor, Tensor, Tensor], minutes: float, seed: int, clean_targets: bool,
+             progress: bool) -> Model:
+    """A new model, trained with the recipe for such pairs: (noisy_a, noisy_b, clean)."""
+    noisy_a, noisy_b, clean = pairs
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Model(look(noisy_a, noisy_b).recipe())
+    model.train(noisy_a, noisy_b, ENDLESS, time_limit=60 * minutes, seed=seed, progress=progress,
+                clean=clean if clean_targets else None)
+    if len(model.history) == 1:
+        raise ValueError(f"{minutes:g} minutes are too short for a step; give more")
+    return model
+
+
+def _scores(model: Model, noisy: Tensor, clean: Tensor, peak: float) -> dict:
+    """What a row says of the noisy and of the denoised images."""
+    denoised = model.predict(noisy)
+    single = model.predict(noisy, self_ensemble=False)
+    return {
+        "noisy": psnr(noisy, clean, peak),
+        "psnr": psnr(denoised, clean, peak),
+        "psnr_without_self_ensemble": psnr(single, clean, peak),
+        "bias": (denoised - clean).mean().item(),
+        "noisy_bias": (noisy.float() - clean).mean().item(),
+    }
 
 
 # ---- what is printed ---------------------------------------------------------------------------
@@ -200,15 +215,15 @@ HEADS = ("noise", "noisy", "best blur", "BM3D", "ours", "ours, clean targets")
 
 
 def table(rows: list[Row]) -> str:
-    """A line of Markdown per kind of noise, PSNR in dB."""
+    """A line of Markdown per kind of noise, PSNR in dB, with the mean over seeds."""
     lines = []
     for group in grouped(rows, ("name", "minutes")):
-        by_target = {row["clean_targets"]: row for row in group}
-        ours, clean = by_target.get(False), by_target.get(True)
-        cells = [ours or {}] * 4 + [clean or {}]
-        keys = ("noisy", "blur", "bm3d", "psnr", "psnr")
-        lines.append([group[0]["about"], *(decibels([row], key)
-                                           for row, key in zip(cells, keys, strict=True))])
+        noisy = [row for row in group if not row["clean_targets"]]
+        clean = [row for row in group if row["clean_targets"]]
+        keys = ("noisy", "blur", "bm3d", "psnr")
+        cells = [decibels(noisy, key) if noisy else "-" for key in keys]
+        cells.append(decibels(clean) if clean else "-")
+        lines.append([KINDS[group[0]["name"]].about, *cells])
     return markdown(HEADS, lines)
 
 

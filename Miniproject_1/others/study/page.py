@@ -169,19 +169,24 @@ def other_noise(results: Results) -> str:
     """Trainings on other kinds of noise, beside filters."""
     rows = results.noises
     about = (
-        f"The same training, {budget(rows[0])}, on pairs of photos with other noise. PSNR is the "
-        "mean over the photos held out. The blur is the best one for them, as only the clean "
-        "photos can tell; BM3D is told how the noise was made.")
-    wrong = [_biased(row) for row in rows if row["name"] == CLIPPED and not row["clean_targets"]]
-    return section("Other kinds of noise", " ".join([about, *wrong]), noises.table(rows), rows,
+        f"Trainings of {budget(rows[0])} on pairs of photos with other noise, by the recipe that "
+        "`train -a -b` chooses for them. The blur is the best one for the photos measured, as only "
+        "their clean values can tell; BM3D is told how the noise was made.")
+    wrong = [row for row in rows if row["name"] == CLIPPED]
+    texts = [about, *([_biased(wrong)] if wrong else [])]
+    return section("Other kinds of noise", " ".join(texts), noises.table(rows), rows,
                    "noises.jsonl")
 
 
-def _biased(row: Row) -> str:
-    """What a training on noise whose mean is not zero ends with."""
-    return ("Clipped noise is where Noise2Noise fails: its mean is not zero, so the noisy photos "
-            f"are too bright by {row['noisy_bias']:.1f} of {row['peak']:g} on average, and what is "
-            f"learnt from them by {row['bias']:.1f}. Clean targets do not have this error.")
+def _biased(rows: list[Row]) -> str:
+    """What trainings on noise whose mean is not zero end with."""
+    first = rows[0]
+    targets = {False: "noisy", True: "clean"}
+    errors = [f"{row['bias']:+.1f} after training on {targets[row['clean_targets']]} targets"
+              for row in rows]
+    return ("Clipped noise breaks the assumption of Noise2Noise, as its mean is not zero: the mean "
+            f"error is {first['noisy_bias']:+.1f} of {first['peak']:g} in the noisy photos, "
+            f"{', '.join(errors)}.")
 
 
 # ---- what stands below each table --------------------------------------------------------------
@@ -215,7 +220,7 @@ def data(rows: list[Row]) -> list[str]:
     for row in _distinct(rows, ("validation",)):
         images = row["validation"]
         facts.append(f"measured on {images['images']:,} images, checksum {images['checksum']}")
-    used = unique(str(row["seed"]) for row in rows if row.get("kind") == "training")
+    used = unique(str(row["seed"]) for row in rows if row.get("kind") in ("training", "noise"))
     if used:
         facts.append(f"seeds of training: {', '.join(used)}")
     return facts
