@@ -29,7 +29,7 @@ from .others.pairs import from_files, from_frames
 from .others.photos import public_domain_photos
 
 LEAST_EPOCHS = 10  # of a training by default,
-LEAST_STEPS = 1_000  # or as many as make about these steps: a handful of images would learn nothing
+LEAST_STEPS = 500  # or as many as make about these steps: a handful of images would learn nothing
 DEFAULT_DATA = Path("data")
 PHOTO_RANGE = (0.0, 255.0)  # Recipe.value_range of models for photos
 

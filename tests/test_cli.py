@@ -169,8 +169,8 @@ def test_train_on_two_folders(tmp_path, weights, capsys):
     assert capsys.readouterr().out == f"wrote {output}\n" and output.is_file()
 
 
-@pytest.mark.parametrize("tiles, epochs", [(1, 500), (5, 100), (60, 10)])
-def test_train_takes_1000_steps_or_10_epochs_by_default(tmp_path, weights, capsys, tiles, epochs):
+@pytest.mark.parametrize("tiles, epochs", [(1, 250), (5, 50), (40, 10)])
+def test_train_takes_500_steps_or_10_epochs_by_default(tmp_path, weights, capsys, tiles, epochs):
     """Two images, of so many tiles each; each tile is a step."""
     images = random_image(2 * 3, 16, 16 * tiles).view(2, 3, 16, -1)
     save_tensors((images, images.flip(0)), tmp_path / "pairs.pkl")
