@@ -2,9 +2,11 @@
 
 import json
 import math
+import sys
 from dataclasses import replace
-from importlib.util import find_spec
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from helpers import QUICK, noisy_pairs, seeded
@@ -16,7 +18,6 @@ from Miniproject_1.others.study import noises
 from Miniproject_1.others.study.filters import best_blur, blurred, bm3d
 from Miniproject_1.others.study.kinds import CLIPPED, KINDS, OFFSET, READ_NOISE, SIGMA
 
-needs_bm3d = pytest.mark.skipif(find_spec("bm3d") is None, reason="the package bm3d is missing")
 UNBIASED = [name for name in KINDS if name != CLIPPED]
 
 
@@ -102,42 +103,67 @@ def test_the_best_blur_is_wider_for_more_noise():
     assert narrow < sigma and weak > score
 
 
-@needs_bm3d
+@pytest.fixture
+def perfect(monkeypatch):
+    """In the place of the package bm3d: flat images are denoised to their mean; calls are kept."""
+    calls = []
+
+    def denoise(image, noise):
+        calls.append((image, noise))
+        return np.broadcast_to(image.mean((0, 1)), image.shape).copy()
+
+    package = SimpleNamespace(bm3d=denoise, bm3d_rgb=denoise)
+    monkeypatch.setitem(sys.modules, "bm3d", package)
+    return calls
+
+
 @pytest.mark.parametrize("name", KINDS)
-def test_bm3d_removes_each_kind_of_noise(name):
-    kind = KINDS[name]
-    _, _, photos = noisy_pairs(1, side=48)
-    clean = kind.clean(photos.to(torch.uint8))
-    noisy = kind.noisy(clean, seeded(3))
-    denoised = bm3d(noisy, name)
+def test_bm3d_is_told_the_noise_that_there_is(perfect, name):
+    """Its standard deviation, or its power at each frequency; of clipped noise that before."""
+    noisy, clean = copies(name, 90, count=1, side=128)
+    if name == CLIPPED:
+        noisy = KINDS["gaussian"].noisy(clean.float(), seeded(1))
+    denoised = bm3d(noisy.float(), name)
     assert denoised.shape == noisy.shape and denoised.dtype == torch.float32
-    assert psnr(denoised, clean, kind.peak) > psnr(noisy, clean, kind.peak) + 1.5
+    assert len(perfect) == (3 if name == "bernoulli" else 1)  # alike in all channels: one by one
+    for image, noise in perfect:
+        variance = noise**2 if np.ndim(noise) == 0 else noise.sum() / 128**4
+        assert variance == pytest.approx(image.var((0, 1)).mean(), rel=0.1)
+        assert image.min() == 0 and image.max() == pytest.approx(1)
 
 
-@needs_bm3d
-def test_bm3d_is_better_with_the_spectrum_of_the_noise():
-    _, _, photos = noisy_pairs(1, side=64)
-    clean = photos.round()
-    noisy = KINDS["correlated"].noisy(clean, seeded(3))
-    white, told = bm3d(noisy, "gaussian"), bm3d(noisy, "correlated")
-    assert psnr(told, clean) > psnr(white, clean) + 3
+def test_bm3d_is_told_which_frequencies_the_noise_has(perfect):
+    noisy, _ = copies("correlated", 90, count=1, side=128)
+    bm3d(noisy.float(), "correlated")
+    ((image, spectrum),) = perfect
+    power = np.abs(np.fft.fft2(image - image.mean((0, 1)), axes=(0, 1))) ** 2
+    low = np.s_[1:8, 1:8]  # 49 frequencies, of 3 channels
+    assert spectrum[low].mean() == pytest.approx(power[low].mean(), rel=5 / math.sqrt(3 * 49))
+    assert spectrum[64, 64] < 1e-3 * spectrum[1, 1]
 
 
-@needs_bm3d
-@pytest.mark.parametrize("name", ["poisson", "camera", "bernoulli", "gaussian"])
-def test_bm3d_keeps_the_mean_of_flat_images(name):
-    """Of counts, too, whose transform is not linear; and of grey photos, without colour."""
-    noisy, clean = copies(name, 90, count=2, side=64)
+@pytest.mark.parametrize("name", ["poisson", "camera", "bernoulli", "gaussian", "correlated"])
+@pytest.mark.parametrize("level", [20, 90, 250])
+def test_bm3d_keeps_the_mean_of_flat_images(perfect, name, level):
+    """Of counts, too, whose transform is not linear."""
+    noisy, clean = copies(name, level, count=2, side=64)
     error = (bm3d(noisy.float(), name) - clean.float()).mean().item()
-    deviation = (noisy - clean).std().item() / math.sqrt(noisy[:, :1].numel())
-    assert abs(error) < 6 * deviation
+    means = (noisy - clean).mean((2, 3))  # of 64 x 64 pixels
+    single = (noisy - clean).std().item() / 64  # of such a mean, if pixels are independent
+    deviation = single * (4 * math.sqrt(math.pi) if name == "correlated" else 1)
+    assert abs(error) < 6 * deviation / math.sqrt(len(means)) + 0.002 * KINDS[name].peak
 
 
-@needs_bm3d
 @pytest.mark.parametrize("name", ["poisson", "bernoulli"])
-def test_bm3d_leaves_black_photos_black(name):
+def test_bm3d_leaves_black_photos_black(perfect, name):
     noisy, clean = copies(name, 0, count=1)
-    assert not bm3d(noisy.float(), name).abs().max() > 0.01
+    assert bm3d(noisy.float(), name).abs().max() < 0.01
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bm3d", None)
+    with pytest.raises(ValueError, match="pip install bm3d"):
+        bm3d(torch.rand(1, 1, 8, 8), "gaussian")
 
 
 # ---- the command -------------------------------------------------------------------------------

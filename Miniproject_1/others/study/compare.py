@@ -34,12 +34,10 @@ from torch import Tensor
 
 from ...model import Model, Recipe, psnr
 from ..command_line import Parser, program, random_seed
-from ..files import check_writable
-from ..results import append_results
 from .data import TrainingData, ValidationData, load_training, load_validation
 from .published import PublishedModel
 from .recipes import OURS, PUBLISHED, RECIPES, Denoiser, contestants, new_model, parameter_count
-from .rows import Row, budget, decibels, grouped, markdown, mean, seeds, title
+from .rows import Row, budget, collect, decibels, grouped, markdown, mean, seeds, title
 from .speed import ENDLESS, pairs_per_second, throughput
 
 PROGRAM = "python -m Miniproject_1.others.study.compare"
@@ -232,18 +230,7 @@ def speed_table(rows: list[Row]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Compare recipes; `program` says what it takes and returns."""
     arguments = _arguments(argv)
-    if arguments.results:
-        check_writable(arguments.results)
-    rows: list[Row] = []
-    try:
-        for row in _measured(arguments):
-            row["command"] = command(arguments)
-            rows.append(row)
-            if arguments.results:  # at once, so that Ctrl-C loses none
-                append_results(arguments.results, row)
-    finally:
-        if rows:
-            print(f"\n{summary(rows)}")
+    collect(_measured(arguments), command(arguments), arguments.results, summary)
     return 0
 
 

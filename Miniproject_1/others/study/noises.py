@@ -26,6 +26,7 @@ with date, device, processor, threads and torch.
 import argparse
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,16 +35,15 @@ from torch import Tensor
 
 from ...model import Model, Recipe, psnr, tiles
 from ..command_line import Parser, program, random_seed
-from ..files import check_writable
 from ..images import image_files, read_rgb, to_tensor
 from ..look import look
 from ..photos import split_files
-from ..results import append_results, checksum
+from ..results import checksum
 from ..scenes import scenes
 from .compare import number
 from .filters import best_blur, bm3d
 from .kinds import KINDS, Kind
-from .rows import Row, decibels, grouped, markdown
+from .rows import Row, collect, decibels, grouped, markdown
 from .speed import ENDLESS
 
 PROGRAM = "python -m Miniproject_1.others.study.noises"
@@ -234,26 +234,19 @@ def table(rows: list[Row]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Measure kinds of noise; `program` says what it takes and returns."""
     arguments = _arguments(argv)
-    if arguments.results:
-        check_writable(arguments.results)
+    collect(_measured(arguments), command(arguments), arguments.results, table)
+    return 0
+
+
+def _measured(arguments: argparse.Namespace) -> Iterator[Row]:
+    """The rows, one by one."""
     if arguments.photos:
         squares = from_photos(arguments.photos, arguments.seed)
     else:
         squares = from_scenes(arguments.seed)
-    rows: list[Row] = []
-    try:
-        for name in arguments.names or KINDS:
-            print(f"\n{KINDS[name].about}, {arguments.minutes:g} min", flush=True)
-            row = measure(name, squares, arguments.minutes, arguments.seed,
-                          arguments.clean_targets)
-            row["command"] = command(arguments)
-            rows.append(row)
-            if arguments.results:  # at once, so that Ctrl-C loses none
-                append_results(arguments.results, row)
-    finally:
-        if rows:
-            print(f"\n{table(rows)}")
-    return 0
+    for name in arguments.names or KINDS:
+        print(f"\n{KINDS[name].about}, {arguments.minutes:g} min", flush=True)
+        yield measure(name, squares, arguments.minutes, arguments.seed, arguments.clean_targets)
 
 
 def command(arguments: argparse.Namespace) -> str:

@@ -1,10 +1,41 @@
-"""Rows of results: grouped, summed up, and shown as Markdown."""
+"""Rows of results: collected, grouped, summed up, and shown as Markdown."""
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
-Row = dict  # of a results file, as compare.py documents it
+from ..files import check_writable
+from ..results import append_results
+
+Row = dict  # of a results file, as compare.py and noises.py document it
+
+
+def collect(measured: Iterable[Row], command: str, results: Path | None,
+            shown: Callable[[list[Row]], str]) -> None:
+    """Keep rows as they are measured, and print what they say at the end.
+
+    Args:
+        measured: Gives the rows one by one.
+        command: What measures them again; each row gets it.
+        results: A file that each row is appended to at once, so that Ctrl-C loses none.
+        shown: Makes a text of all rows.
+
+    Raises:
+        OSError: The file cannot be written, which is found out before anything is measured.
+    """
+    if results:
+        check_writable(results)
+    rows: list[Row] = []
+    try:
+        for row in measured:
+            row["command"] = command
+            rows.append(row)
+            if results:
+                append_results(results, row)
+    finally:
+        if rows:
+            print(f"\n{shown(rows)}")
 
 
 def grouped(rows: Iterable[Row], keys: Sequence[str]) -> list[list[Row]]:
