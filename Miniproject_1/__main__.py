@@ -2,24 +2,27 @@
 
 import argparse
 import math
+import signal
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .model import Model, Recipe, Units, tiles
+from .model import MEMORY, Model, Recipe, Units, part_of, tiles
 from .others import images
 from .others.command_line import (
+    SIGNALLED,
     Parser,
+    StopSignals,
     failed,
     program,
-    progress_bar,
     random_seed,
-    saved_on_ctrl_c,
+    share_shown,
 )
 from .others.datasets import build
 from .others.files import check_writable, load_tensors
@@ -27,10 +30,12 @@ from .others.look import DTYPES as LOOKED_AT
 from .others.look import look
 from .others.pairs import from_files, from_frames
 from .others.photos import public_domain_photos
+from .others.processes import joined
 
 LEAST_EPOCHS = 10  # of a training by default,
 LEAST_STEPS = 500  # or as many as make about these steps: a handful of images would learn nothing
 DEFAULT_DATA = Path("data")
+DEFAULT_WEIGHTS = Path("model.pth")
 PHOTO_RANGE = (0.0, 255.0)  # Recipe.value_range of models for photos
 
 DATA_HELP = """examples:
@@ -48,14 +53,17 @@ TRAIN_HELP = """examples:
                                                       1 and 2, 3 and 4, ... of each stack
   python -m Miniproject_1 train                       on data/train_data.pkl, into model.pth
   python -m Miniproject_1 train --epochs 30 --minutes 60        30 epochs, or 60 minutes if less
-  python -m Miniproject_1 train --from model.pth -o better.pth  goes on from earlier weights
+  python -m Miniproject_1 train --from model.pth -o better.pth  a new training of these weights
+  python -m Miniproject_1 train --resume model.pth    goes on with a training that was stopped or
+                                                      killed, as if nothing had happened
+  torchrun --nproc-per-node 2 -m Miniproject_1 train  on two GPUs, or in two processes
 
 The noise of the two copies has to be independent, with mean zero; a look at the pairs says what is
 against it. Images of any range and number of channels are trained on in their own units.
 The PSNR of each epoch is measured on val_data.pkl beside the training data, averaged over images
 ("per image"); without such a file it is estimated on noisy pairs held out of training, from their
-mean error ("est."). Both are without self-ensemble. FILE gets the weights after each epoch, and
-after Ctrl-C those reached so far; an older FILE is kept until the first epoch is done.
+mean error ("est."). Both are without self-ensemble. FILE holds the training, each minute and after
+Ctrl-C, and at its end the weights; an older FILE is kept until the first minute or epoch is done.
 """
 DENOISE_HELP = """examples:
   python -m Miniproject_1 denoise photo.png -o denoised            writes denoised/photo.png
@@ -79,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: its arguments; None: those of the process.
 
     Returns:
-        The exit code: 0, 2 after `error: ...` on stderr, 130 after Ctrl-C.
+        The exit code: 0, 2 after `error: ...` on stderr, 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = _parser().parse_args(argv)
     return arguments.run(arguments)
@@ -141,8 +149,15 @@ def _add_train_arguments(train: argparse.ArgumentParser) -> None:
     train.add_argument("--seed", metavar="S", type=random_seed, default=0, help="default: 0")
     train.add_argument("--from", metavar="FILE", type=Path, dest="start",
                        help="weights, and their recipe, to start from; default: random ones")
-    train.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("model.pth"),
-                       help="file for the weights; default: model.pth")
+    train.add_argument("--resume", metavar="FILE", type=Path,
+                       help="go on with a training that was stopped or killed, from its FILE; all "
+                            "else as before")
+    train.add_argument("--memory", metavar="GIB", type=float, default=MEMORY / 2**30,
+                       help="of pairs held at once; of more, random parts are read in turn; "
+                            f"default: {MEMORY // 2**30}")
+    train.add_argument("-o", "--output", metavar="FILE", type=Path,
+                       help=f"file for the weights; default: that of --resume, or "
+                            f"{DEFAULT_WEIGHTS}")
     train.add_argument("--quiet", action="store_true", help="print no row per epoch")
 
 
@@ -181,30 +196,70 @@ def _data(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    _check_train_arguments(arguments)
-    if _has_own_images(arguments):
-        noisy_a, noisy_b, recipe = _own_pairs(arguments)
-        validation = None
-    else:
-        noisy_a, noisy_b, validation = _training_data(arguments.data or DEFAULT_DATA)
-        recipe = Recipe(channels=noisy_a.shape[1])
-    model = _new_model(arguments, recipe)
-    epochs = arguments.epochs or _default_epochs(noisy_a, model.recipe)
+    arguments.output = arguments.output or arguments.resume or DEFAULT_WEIGHTS
+    with joined() as rank:
+        _check_train_arguments(arguments)
+        arguments.quiet |= rank > 0
+        return _train_in_process(arguments, rank)
+
+
+def _train_in_process(arguments: argparse.Namespace, rank: int) -> int:
+    """Train, in this process and those beside it; the first one writes the file."""
+    model, pairs, validation = _model_and_data(arguments)
+    epochs = arguments.epochs or _default_epochs(pairs[0], model.recipe)
     limit = None if arguments.minutes is None else 60 * arguments.minutes
     output = arguments.output
-    if _has_own_images(arguments) and not arguments.quiet:
-        print(f"recipe       {_changes(model.recipe)}", flush=True)
-    with saved_on_ctrl_c(model, output):
-        model.train(noisy_a, noisy_b, epochs, validation=validation, time_limit=limit,
-                    seed=arguments.seed, progress=not arguments.quiet, checkpoint=output)
+    before = _version(output)
+    with StopSignals() as stop:
+        model.train(*pairs, epochs, validation=validation, time_limit=limit, seed=arguments.seed,
+                    progress=not arguments.quiet, checkpoint=output, resume=arguments.resume,
+                    stop=stop, memory=int(arguments.memory * 2**30))
+    if rank == 0 and model.stopped:
+        _say_stopped(output, changed=_version(output) != before)
+    if model.stopped:
+        return SIGNALLED + (stop.received or signal.SIGTERM)
     if len(model.history) == 1:
         fate = "is left as it was" if output.exists() else "is not written"
         raise ValueError(f"no epoch was done, and {output} {fate}")
+    if rank > 0:
+        return 0
     model.save(output)
     if not arguments.quiet:
         _print_gain(model)
     print(f"wrote {output}")
     return 0
+
+
+def _model_and_data(arguments: argparse.Namespace
+                    ) -> tuple[Model, tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
+    """A new model, the pairs to train it on, and the validation images if there are any."""
+    if not _has_own_images(arguments):
+        a, b, validation = _training_data(arguments.data or DEFAULT_DATA)
+        return _new_model(arguments, Recipe(channels=a.shape[1])), (a, b), validation
+    a, b, recipe = _own_pairs(arguments)
+    model = _new_model(arguments, recipe)
+    if not arguments.quiet:
+        print(f"recipe       {_changes(model.recipe)}", flush=True)
+    return model, (a, b), None
+
+
+def _version(file: Path) -> tuple[int, int] | None:
+    """What tells a file from the one that takes its place."""
+    if not file.exists():
+        return None
+    status = file.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+def _say_stopped(output: Path, changed: bool) -> None:
+    """Say how to go on."""
+    if changed:
+        fate = f"to go on, type the same command with --resume {output}"
+    elif output.exists():
+        fate = f"{output} is left as it was"
+    else:
+        fate = f"{output} is not written"
+    print(f"interrupted: {fate}", file=sys.stderr)
 
 
 def _print_gain(model: Model) -> None:
@@ -219,6 +274,8 @@ def _print_gain(model: Model) -> None:
 def _check_train_arguments(arguments: argparse.Namespace) -> None:
     if arguments.epochs is not None and arguments.epochs < 1:
         raise ValueError(f"--epochs is {arguments.epochs}, expected 1 or more")
+    if not 0 < arguments.memory < math.inf:
+        raise ValueError(f"--memory is {arguments.memory:g}, expected GiB above 0")
     if arguments.minutes is not None and not arguments.minutes > 0:
         raise ValueError(f"--minutes is {arguments.minutes:g}, expected more than 0; leave it out "
                          "for no limit")
@@ -340,11 +397,13 @@ def _warn_of_other_units(model: Model, source: Path, picture: images.Picture) ->
 def _denoise_file(model: Model, source: Path, picture: images.Picture, output: Path,
                   arguments: argparse.Namespace) -> None:
     pages = []
-    label = source.name
-    show = len(picture.pages) > 1 and sys.stderr.isatty() and not arguments.quiet
-    for page in progress_bar(picture.pages.split(1), len(picture.pages), label, show):
+    show = sys.stderr.isatty() and not arguments.quiet
+    with share_shown(source.name, show) as report:
         try:
-            pages.append(denoised(model, page, arguments.self_ensemble))
+            images.check_result(picture)
+            for number, page in enumerate(picture.pages.split(1)):
+                report_page = part_of(report, number, len(picture.pages))
+                pages.append(denoised(model, page, arguments.self_ensemble, report_page))
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
     result = replace(picture, pages=torch.cat(pages))
@@ -356,14 +415,15 @@ def _denoise_file(model: Model, source: Path, picture: images.Picture, output: P
         images.write(both, _compare_name(output), arguments.dtype)
 
 
-def denoised(model: Model, page: Tensor, self_ensemble: bool) -> Tensor:
+def denoised(model: Model, page: Tensor, self_ensemble: bool,
+             report: Callable[[float], None] = lambda share: None) -> Tensor:
     """A page of a picture, in its own units.
 
     Args:
         model: Of as many channels as the page has. One of one channel, or one for photos, takes
             other pages channel by channel.
         page: 1 x C x H x W.
-        self_ensemble: As of `Model.predict`.
+        self_ensemble, report: As of `Model.predict`.
 
     Returns:
         1 x C x H x W, float32.
@@ -375,11 +435,12 @@ def denoised(model: Model, page: Tensor, self_ensemble: bool) -> Tensor:
     for_photos = model.recipe.value_range == PHOTO_RANGE
     scale = _photo_scale(page.dtype) if for_photos else 1.0
     noisy = page if scale == 1 else page.float() / scale
+    predict = partial(model.predict, self_ensemble=self_ensemble, report=report)
     if channels == expected:
-        return model.predict(noisy, self_ensemble=self_ensemble) * scale
+        return predict(noisy) * scale
     if expected == 1 or for_photos:
         grey = noisy.transpose(0, 1).expand(-1, expected, -1, -1)  # C x expected x H x W
-        result = model.predict(grey, self_ensemble=self_ensemble) * scale
+        result = predict(grey) * scale
         return result.mean(1, keepdim=True).transpose(0, 1)
     raise ValueError(f"its channels are {channels}, the model expects {expected}; train one on "
                      "pairs of such images")

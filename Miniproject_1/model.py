@@ -15,10 +15,12 @@ weights 26.05, on two cores of an AMD EPYC with torch 2.13.0: report/RESULTS.md 
 Outside this module images are N x C x H x W tensors in units of their own, such as 0-255; inside,
 after `Units.to_unit`, they are float32, about 0 to 1. The file needs PyTorch and the standard
 library only, and reads in this order: recipe, network, units, data, losses and metrics, optimizer,
-schedule and averaging, log and memory, checks, Model.
+schedule and averaging, log and memory, processes, a training and its checkpoint, checks, Model.
 """
 
 import copy
+import ctypes
+import hashlib
 import io
 import math
 import operator
@@ -27,8 +29,10 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -36,6 +40,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 
 # ------------------------------------------------------------------------------------------ recipe
 
@@ -93,6 +98,10 @@ LEAST_VARIANCE = 0.05  # of the mean variance: no pixel weighs more than 20 time
 SAMPLE = 100_000  # values of a channel from which a range is taken
 WORSE = 0.05  # dB: a training that ends so far below the noisy images has made them worse
 ERROR_RISE = 1.0  # nat, 4.3 dB: so far above its lowest level a squared error has diverged
+MEMORY = 4 * 2**30  # bytes of pairs that a training holds at once, by default
+RUN = 2**20  # bytes of images that are read one after the other, where not all are held
+WRITE_EVERY = 60.0  # seconds between two checkpoints within an epoch
+FORMAT = 1  # of the training in a checkpoint
 CORE = 448  # pixels: `predict` works on squares of about this side, with context around them
 CHUNK = 64 * 32 * 32  # pixels in one pass of `predict`, at least one image: fits a CPU's cache
 
@@ -245,9 +254,9 @@ class Units:
             return ((images.double() - self.zero) / self.span).float()
         return (images.to(torch.float32) - self.zero) / self.span
 
-    def from_unit(self, images: Tensor) -> Tensor:
-        """Back, within the bounds."""
-        return (images * self.span + self.zero).clamp_(self.low, self.high)
+    def from_unit_(self, images: Tensor) -> Tensor:
+        """The network's values in the images' own units, within the bounds; changes `images`."""
+        return images.mul_(self.span).add_(self.zero).clamp_(self.low, self.high)
 
 
 def _sample(images: Tensor) -> Tensor:
@@ -257,7 +266,8 @@ def _sample(images: Tensor) -> Tensor:
     if pixels <= SAMPLE:
         return images.transpose(0, 1).flatten(1).double()
     generator = torch.Generator().manual_seed(0)
-    index = torch.randint(pixels, (SAMPLE,), generator=generator).to(images.device)
+    index = torch.randint(pixels, (SAMPLE,), generator=generator).sort().values  # as in a file
+    index = index.to(images.device)
     image, pixel = index // (height * width), index % (height * width)
     return images[image, :, pixel // width, pixel % width].T.double()
 
@@ -282,10 +292,15 @@ def tiles(images: Tensor, size: int) -> Tensor:
     they are spread evenly, so that a strip of less than `size` pixels is left out.
     """
     height, width = images.shape[-2:]
-    corners = [(top, left) for top in spread(height, size) for left in spread(width, size)]
-    if len(corners) == 1 and height <= size and width <= size:
+    if height <= size and width <= size:
         return images
-    return torch.cat([images[..., top:top + size, left:left + size] for top, left in corners])
+    return torch.cat([images[..., top:top + size, left:left + size]
+                      for top, left in corners(height, width, size)])
+
+
+def corners(height: int, width: int, size: int) -> list[tuple[int, int]]:
+    """(top, left) of the tiles of an image."""
+    return [(top, left) for top in spread(height, size) for left in spread(width, size)]
 
 
 def spread(length: int, size: int) -> list[int]:
@@ -327,6 +342,48 @@ def turn(images: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor
     if copies.shape[-1] == copies.shape[-2]:
         copies = torch.where(coin[2], copies.transpose(-1, -2), copies)
     return copies.unbind()
+
+
+@dataclass(frozen=True)
+class View:
+    """One of the eight views of an image: transposed or not, and then flipped.
+
+    Attributes:
+        transposed: whether rows and columns change places.
+        flips: the axes that are flipped after that: -2, -1, both or none.
+        height, width: of the image itself.
+    """
+
+    transposed: bool
+    flips: tuple[int, ...]
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the view."""
+        return (self.width, self.height) if self.transposed else (self.height, self.width)
+
+    def of(self, images: Tensor) -> Tensor:
+        """The view of N x C x H x W images, or of boxes of them."""
+        return self._transposed(images).flip(self.flips)
+
+    def undone(self, views: Tensor) -> Tensor:
+        """The images, or boxes, of which these are the views."""
+        return self._transposed(views.flip(self.flips))
+
+    def _transposed(self, images: Tensor) -> Tensor:
+        return images.transpose(-1, -2) if self.transposed else images
+
+    def place(self, top: int, bottom: int, left: int, right: int) -> tuple[slice, slice]:
+        """The rows and columns of the image that show in a box of the view."""
+        height, width = self.shape
+        if -2 in self.flips:
+            top, bottom = height - bottom, height - top
+        if -1 in self.flips:
+            left, right = width - right, width - left
+        down, across = slice(top, bottom), slice(left, right)
+        return (across, down) if self.transposed else (down, across)
 
 
 def directions(a: Tensor, b: Tensor, clean: Tensor | None, swap: str,
@@ -423,27 +480,71 @@ def parabola(x: Tensor, y: Tensor, used: Tensor) -> Tensor:
 
 @dataclass
 class Pairs:
-    """Training data on the device, N x C x H x W each, in the dtype in which they came."""
+    """Copies of some scenes, N x C x H x W each, in the dtype in which they came."""
 
     a: Tensor
     b: Tensor
     clean: Tensor | None  # targets of a comparison; Noise2Noise has none
-    index: Tensor  # of those that are trained on
 
-    @classmethod
-    def cut(cls, images: tuple[Tensor, ...], tile: int, device: torch.device) -> "Pairs":
-        """Of (a, b) or (a, b, clean): cut into tiles, moved to the device."""
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def at(self, index: Tensor) -> "Pairs":
+        """Copies of some of the pairs."""
+        clean = None if self.clean is None else self.clean[index]
+        return Pairs(self.a[index], self.b[index], clean)
+
+    def to_unit(self, units: Units) -> "Pairs":
+        """The same in the network's values, float32."""
+        clean = None if self.clean is None else units.to_unit(self.clean)
+        return Pairs(units.to_unit(self.a), units.to_unit(self.b), clean)
+
+    def augmented(self, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(source, target) of a step."""
+        images = (self.a, self.b) if self.clean is None else (self.a, self.b, self.clean)
+        a, b, *clean = turn(images, generator) if recipe.turns else images
+        return directions(a, b, clean[0] if clean else None, recipe.swap, generator)
+
+
+class Dataset:
+    """The tiles to train on: all on the device or, if they are too many, a window at a time.
+
+    Args:
+        images: (a, b) or (a, b, clean), N x C x H x W each; they may be memory-mapped.
+        tile: the largest side of a tile, in pixels.
+        device: that trains.
+        memory: bytes of tiles that may be held at once.
+
+    Attributes:
+        index: of the tiles that are trained on. Tile i is of image i % N, at corner i // N of it.
+    """
+
+    def __init__(self, images: tuple[Tensor, ...], tile: int, device: torch.device, memory: int):
         height, width = images[0].shape[-2:]
         if min(height, width) >= tile:
             tile = tile_side([(height, width)], tile)
-        a, b, *clean = (tiles(copies.detach(), tile).to(device) for copies in images)
-        return cls(a, b, clean[0] if clean else None, torch.arange(len(a), device=device))
+        self.images = tuple(copies.detach() for copies in images)
+        self.corners = corners(height, width, tile)
+        self.tile = tile
+        self.device = torch.empty(0, device=device).device  # numbered: a thread may have another
+        count = len(images[0]) * len(self.corners)
+        self.room = memory // sum(self._cut(copies[0], 0).nbytes for copies in images)  # tiles
+        self.resident: Pairs | None = None
+        if count <= self.room:
+            self.resident = self._on_device([tiles(copies, tile) for copies in self.images])
+        self.index = torch.arange(count, device="cpu" if self.resident is None else device)
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def hold_out(self, about: int) -> "Pairs | None":
-        """Take about so many pairs, at most 1 in 20, out of training; None of fewer than 20."""
+    def identical(self) -> bool:
+        """Whether there is no noise to learn from."""
+        a, b = (copies.split(max(1, RUN // copies[0].nbytes)) for copies in self.images[:2])
+        return all(torch.equal(some_a, some_b.to(some_a.device))
+                   for some_a, some_b in zip(a, b, strict=True))
+
+    def hold_out(self, about: int) -> Pairs | None:
+        """Take about so many tiles, at most 1 in 20, out of training; None of fewer than 20."""
         if about == 0 or len(self) < 20:
             return None
         every = max(20, len(self) // about)
@@ -452,32 +553,93 @@ class Pairs:
         self.index = self.index[~held]
         return self.at(taken)
 
-    def at(self, index: Tensor) -> "Pairs":
-        """Copies of some of the pairs."""
-        clean = None if self.clean is None else self.clean[index]
-        some = torch.arange(len(index), device=index.device)
-        return Pairs(self.a[index], self.b[index], clean, some)
-
-    def to_unit(self, units: Units) -> "Pairs":
-        """The same in the network's values, float32."""
-        clean = None if self.clean is None else units.to_unit(self.clean)
-        return Pairs(units.to_unit(self.a), units.to_unit(self.b), clean, self.index)
-
     def noise(self, units: Units, floor: float) -> Noise:
-        """Of at most 1,000 pairs; `floor` is a share of the variance."""
+        """The noise, as at most 1,000 tiles tell it; `floor` is a share of its variance."""
         some = self.at(self.index[::math.ceil(len(self) / 1_000)]).to_unit(units)
         return Noise.of_pairs(some.a, some.b, floor)
 
-    def shuffled(self, batch: int, generator: torch.Generator) -> Iterator["Pairs"]:
-        """All pairs in random order, `batch` at a time; the last batch may be smaller."""
-        order = torch.randperm(len(self), generator=generator, device=self.index.device)
-        return (self.at(self.index[part]) for part in order.split(batch))
+    def at(self, index: Tensor) -> Pairs:
+        """Copies of some tiles; their indices ascend where not all tiles are held."""
+        if self.resident is not None:
+            return self.resident.at(index)
+        corner, image = index // len(self.images[0]), index % len(self.images[0])
+        numbers, counts = corner.unique_consecutive(return_counts=True)
+        parts = list(zip(numbers.tolist(), image.split(counts.tolist()), strict=True))
+        return self._on_device([
+            torch.cat([self._cut(copies, number)[part] for number, part in parts])
+            for copies in self.images])
 
-    def augmented(self, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(source, target) of a step."""
-        images = (self.a, self.b) if self.clean is None else (self.a, self.b, self.clean)
-        a, b, *clean = turn(images, generator) if recipe.turns else images
-        return directions(a, b, clean[0] if clean else None, recipe.swap, generator)
+    def shuffled(self, batch: int, seed: int, start: int = 0) -> Iterator[Pairs]:
+        """All tiles in random order, `batch` at a time; the last batch may be smaller.
+
+        Args:
+            batch: tiles.
+            seed: of the order.
+            start: how many of the batches are left out.
+
+        Returns:
+            The batches.
+        """
+        generator = torch.Generator(self.index.device).manual_seed(seed)
+        if self.resident is None:
+            return self._shuffled_windows(batch, generator, start)
+        order = torch.randperm(len(self), generator=generator, device=self.index.device)
+        parts = order.split(batch)[start:]
+        return (self.at(self.index[part]) for part in parts)
+
+    def _shuffled_windows(self, batch: int, generator: torch.Generator, start: int
+                          ) -> Iterator[Pairs]:
+        """The same where not all fit: windows of random images, shuffled, each read in time.
+
+        A third of the memory is for the window that is trained on, one for the next, and one for
+        a copy while that is read.
+        """
+        windows = [(index, torch.randperm(len(index), generator=generator).split(batch))
+                   for index in self._windows(batch, generator)]
+        while windows and start >= len(windows[0][1]):  # whole windows that are left out
+            start -= len(windows.pop(0)[1])
+        if not windows:
+            return
+        reader = ThreadPoolExecutor(1)
+        try:
+            coming = reader.submit(self.at, windows[0][0])
+            for number, (_, parts) in enumerate(windows, 1):
+                window = coming.result()
+                if number < len(windows):
+                    coming = reader.submit(self.at, windows[number][0])
+                for part in parts[start:]:
+                    yield window.at(part.to(self.device))
+                start = 0
+        finally:
+            reader.shutdown(wait=False)
+
+    def _windows(self, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """The indices of the tiles of each window, ascending; all but the last are whole batches.
+
+        Each window is twice the one before, from 1/32 of the largest, so that an epoch begins
+        without a long wait. Images stay together in runs of about RUN bytes, since a disk reads
+        those faster; a window of few runs mixes few images.
+        """
+        images = self.images[0]
+        run = self.index % len(images) // max(1, RUN // images[0].nbytes)
+        place = torch.randperm(int(run.max()) + 1, generator=generator)
+        order = self.index[place[run].argsort(stable=True)]
+        largest = max(1, self.room // 3 // batch) * batch
+        size = max(1, largest // 32 // batch) * batch
+        while len(order):
+            yield order[:size].sort().values
+            order = order[size:]
+            size = min(2 * size, largest)
+
+    def _cut(self, images: Tensor, corner: int) -> Tensor:
+        """One of the tiles of each image."""
+        top, left = self.corners[corner]
+        return images[..., top:top + self.tile, left:left + self.tile]
+
+    def _on_device(self, copies: list[Tensor]) -> Pairs:
+        """(a, b) or (a, b, clean) as pairs on the device."""
+        a, b, *clean = (some.to(self.device) for some in copies)
+        return Pairs(a, b, clean[0] if clean else None)
 
 
 # ------------------------------------------------------------------------------ losses and metrics
@@ -661,6 +823,14 @@ class Optimizer:
             optimizer.step()
             optimizer.zero_grad()
 
+    def state(self) -> list[dict]:
+        """What `restore` takes."""
+        return [optimizer.state_dict() for optimizer, _ in self.parts]
+
+    def restore(self, state: list[dict]) -> None:
+        for (optimizer, _), saved in zip(self.parts, state, strict=True):
+            optimizer.load_state_dict(saved)
+
 
 # -------------------------------------------------------------------------- schedule and averaging
 
@@ -700,6 +870,16 @@ class Schedule:
         time_used = (self.clock() - self.began) / self.seconds
         self.progress = min(1.0, max(self.taken / self.steps, time_used))
 
+    def state(self) -> dict:
+        """What `restore` takes: steps and time that are used, and those that there are."""
+        return {"steps": self.steps, "seconds": self.seconds, "taken": self.taken,
+                "progress": self.progress, "used": self.clock() - self.began}
+
+    def restore(self, state: dict) -> None:
+        self.steps, self.seconds = state["steps"], state["seconds"]
+        self.taken, self.progress = state["taken"], state["progress"]
+        self.began = self.clock() - state["used"]
+
     def learning_rate(self) -> float:
         """Of the next step."""
         fewest, full = self.recipe.short_training
@@ -728,13 +908,13 @@ class WeightAverage:
     """
 
     def __init__(self, net: nn.Module, student: nn.Module, decay: float):
-        self.average = self._weights(net)
-        self.current = self._weights(student)
+        self.average = self.weights(net)
+        self.current = self.weights(student)
         self.decay = decay
         self.good = [weight.clone() for weight in self.average]
 
     @staticmethod
-    def _weights(net: nn.Module) -> list[Tensor]:
+    def weights(net: nn.Module) -> list[Tensor]:
         """Parameters and what a BatchNorm would count, as views of the network's own memory."""
         return [weight for weight in net.state_dict().values() if weight.is_floating_point()]
 
@@ -754,6 +934,9 @@ class WeightAverage:
     def roll_back(self) -> None:
         torch._foreach_copy_(self.average, self.good)
 
+    def restore(self, good: list[Tensor]) -> None:
+        torch._foreach_copy_(self.good, [weight.to(self.good[0].device) for weight in good])
+
 
 class DivergenceGuard:
     """Tells a squared error that rises far above its lowest level, whatever the loss is.
@@ -769,9 +952,8 @@ class DivergenceGuard:
         self.recent: deque[Tensor] = deque(maxlen=CHECK_EVERY)
         self.lowest = math.inf
 
-    def add(self, denoised: Tensor, target: Tensor) -> None:
-        """The output of a step, and its target."""
-        mse = (denoised.detach() - target).square().mean()
+    def add(self, mse: Tensor) -> None:
+        """The squared error of a step."""
         if not self.recent:  # a first batch may be easier than the others
             self.lowest = max(self._nats(mse), self._nats(self.noise))
         self.recent.append(mse)
@@ -788,6 +970,14 @@ class DivergenceGuard:
 
     def _nats(self, mse: Tensor) -> float:
         return (mse + self.floor).log().item()
+
+    def state(self) -> dict:
+        """What `restore` takes."""
+        return {"recent": list(self.recent), "lowest": self.lowest}
+
+    def restore(self, state: dict) -> None:
+        self.recent.extend(mse.to(self.noise.device) for mse in state["recent"])
+        self.lowest = state["lowest"]
 
 
 # ---------------------------------------------------------------------------------- log and memory
@@ -806,15 +996,13 @@ class Log:
     """A row per epoch, in `history` and, unless it is silenced, on stdout.
 
     Args:
-        score: measures the network, in dB.
-        kind: of the score: "per image", "est.", or "none".
+        score: measures the network.
         show: whether to print.
         started: when the training was called, by time.monotonic.
     """
 
-    def __init__(self, score: Callable[[], float], kind: str, show: bool, started: float):
+    def __init__(self, score: Score, show: bool, started: float):
         self.score = score
-        self.kind = kind
         self.show = show
         self.started = started
         self.history: list[dict] = []
@@ -842,8 +1030,8 @@ class Log:
         row = {
             "epoch": len(self.history),
             "loss": loss,
-            "psnr": self.score(),
-            "kind": self.kind,
+            "psnr": self.score.measure(),
+            "kind": self.score.kind,
             "pairs": self.pairs,
             "pairs_per_second": self.pairs / seconds if trained else math.nan,
             "seconds": time.monotonic() - self.started,
@@ -851,6 +1039,18 @@ class Log:
         self.history.append(row)
         if self.show:
             print(self._text(row, progress), flush=True)
+
+    def state(self) -> dict:
+        """What `restore` takes: the rows, and what is known of the epoch that has begun."""
+        now = time.monotonic()
+        return {"history": self.history, "total": float(self.total), "pairs": self.pairs,
+                "epoch": now - self.epoch_began, "elapsed": now - self.started}
+
+    def restore(self, state: dict) -> None:
+        now = time.monotonic()
+        self.history[:] = state["history"]
+        self.total, self.pairs = state["total"], state["pairs"]
+        self.epoch_began, self.started = now - state["epoch"], now - state["elapsed"]
 
     @staticmethod
     def _text(row: dict, progress: float) -> str:
@@ -882,6 +1082,294 @@ def keep_freed_memory() -> None:
     M_MMAP_THRESHOLD); the block is never touched, so this costs nothing.
     """
     torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")
+
+
+# --------------------------------------------------------------------------------------- processes
+
+
+class Processes:
+    """The processes that train one network together: a single one, unless `dist` connects more.
+
+    All hold the same weights and draw the same batches. Each works on its slice of a batch, and
+    sums over all of them make each step the same everywhere.
+
+    Attributes:
+        count: of processes.
+        rank: of this one, from 0 up.
+    """
+
+    def __init__(self) -> None:
+        several = dist.is_available() and dist.is_initialized()  # some builds of PyTorch lack it
+        self.count = dist.get_world_size() if several else 1
+        self.rank = dist.get_rank() if several else 0
+
+    def check(self, settings: dict, pairs: int) -> None:
+        """ValueError unless all have the same settings, and each a pair to work on."""
+        everywhere: list[Any] = [settings] * self.count
+        if self.count > 1:
+            with others_needed():
+                dist.all_gather_object(everywhere, settings)
+        differing = [name for name, value in settings.items()
+                     if any(others[name] != value for others in everywhere)]
+        if differing:
+            raise ValueError(f"the {self.count} processes differ in {', '.join(differing)}; start "
+                             "all by the same command on the same files")
+        if pairs < self.count:
+            raise ValueError(f"{pairs} pairs are too few for {self.count} processes; start fewer")
+
+    def own_part(self, batch: Tensor) -> Tensor:
+        """The part of a batch that this process works on, which may be empty."""
+        return batch.tensor_split(self.count)[self.rank]
+
+    def add_up(self, tensors: list[Tensor]) -> None:
+        """Put the sum over all processes in the place of each tensor."""
+        if self.count == 1:
+            return
+        together = torch.cat([tensor.flatten() for tensor in tensors])
+        self._all_reduce(together)
+        sums = together.split([tensor.numel() for tensor in tensors])
+        for tensor, total in zip(tensors, sums, strict=True):
+            tensor.copy_(total.view_as(tensor))
+
+    def take_first(self, tensors: list[Tensor]) -> None:
+        """Put those of process 0 in the place of all."""
+        if self.rank > 0:
+            torch._foreach_zero_(tensors)  # the sum of those and of zeros
+        self.add_up(tensors)
+
+    def agree(self, number: float, stop: bool) -> tuple[float, bool]:
+        """The number of process 0, and whether any process wants to stop."""
+        if self.count == 1:
+            return number, stop
+        said = torch.tensor([0.0 if self.rank else number, float(stop)], dtype=torch.float64)
+        self._all_reduce(said)
+        return said[0].item(), said[1].item() > 0
+
+    @staticmethod
+    def _all_reduce(tensor: Tensor) -> None:
+        with others_needed():
+            dist.all_reduce(tensor)
+
+
+@contextmanager
+def others_needed() -> Iterator[None]:
+    """Work that all processes do together; ConnectionError if one of them is gone."""
+    try:
+        yield
+    except RuntimeError as error:  # as `dist` says it
+        text = str(error).splitlines()[0]
+        raise ConnectionError(f"the processes of this training lost each other ({text}); start all "
+                              "of them again, and resume from the checkpoint") from error
+
+
+# ------------------------------------------------------------------- a training and its checkpoint
+
+
+class Run:
+    """A training on its way: all that changes in it, so that it can be left and taken up again.
+
+    Args:
+        net: holds the average of the weights.
+        noise: of the pairs.
+        schedule: of the training, at its beginning, as log and generator.
+        log: has the history.
+        generator: of the order of the pairs and of augmentation.
+        processes: the processes that train together.
+        stop: asked after each step whether to leave off.
+    """
+
+    def __init__(self, net: UNet, noise: Noise, schedule: Schedule, log: Log,
+                 generator: torch.Generator, processes: Processes, stop: Callable[[], bool]):
+        self.recipe = schedule.recipe
+        self.noise = noise
+        self.schedule = schedule
+        self.log = log
+        self.generator = generator
+        self.processes = processes
+        self.stop = stop
+        processes.take_first(WeightAverage.weights(net))
+        self.student = copy.deepcopy(net).requires_grad_(True).train()  # takes the steps
+        self.average = WeightAverage(net, self.student, self.recipe.ema)  # is what we keep
+        self.optimizer = Optimizer(self.recipe, self.student)
+        self.guard = DivergenceGuard(noise.floor, 2 * noise.variance)
+        self.order_seed = 0  # of this epoch's pairs
+        self.batches_done = 0  # of this epoch
+        self.passes = 1  # in which a batch is taken
+        self.stopped = False
+
+    @property
+    def ended(self) -> bool:
+        return self.schedule.progress == 1
+
+    def batches(self, dataset: Dataset) -> Iterator[Pairs]:
+        """Those of an epoch or, after `restore`, what is left of it."""
+        if self.batches_done == 0:
+            self.order_seed = self._drawn_seed()
+            self.log.begin_epoch()
+        for batch in dataset.shuffled(self.recipe.batch, self.order_seed, self.batches_done):
+            self.batches_done += 1
+            yield batch
+            if self.stopped:
+                return
+            if self.ended:
+                break
+        self.batches_done = 0
+
+    def _drawn_seed(self) -> int:
+        device = self.generator.device
+        return int(torch.randint(2**62, (), generator=self.generator, device=device))
+
+    def step(self, loss: Tensor, mse: Tensor, pairs: int) -> bool:
+        """Move the weights by their gradients, and count; False if the training has diverged.
+
+        Args:
+            loss, mse: of the batch.
+            pairs: how many are in it.
+        """
+        schedule = self.schedule
+        self.optimizer.step(schedule.learning_rate(), schedule.weight_decay())
+        schedule.advance()
+        schedule.progress, stop = self.processes.agree(schedule.progress, self.stop())
+        self.stopped = stop and not self.ended
+        self.average.update(schedule.taken)
+        self.log.add(loss, pairs)
+        self.guard.add(mse)
+        if schedule.taken % CHECK_EVERY and not self.ended:
+            return True
+        if self.guard.diverged() or not self.average.is_finite():
+            self.average.roll_back()
+            return False
+        self.average.keep()
+        return True
+
+    def add_up_gradients(self, *values: Tensor) -> None:
+        """Put sums over all processes in the place of the gradients, and of other values."""
+        if self.processes.count == 1:
+            return
+        weights = list(self.student.parameters())
+        gradients = [Muon.gradient(weight) for weight in weights]
+        self.processes.add_up([*values, *gradients])
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient
+
+    def state(self) -> dict:
+        """All of it but the averaged weights, in types that `torch.load` allows."""
+        return {
+            "student": self.student.state_dict(),
+            "good": self.average.good,
+            "optimizer": self.optimizer.state(),
+            "schedule": self.schedule.state(),
+            "guard": self.guard.state(),
+            "log": self.log.state(),
+            "device": self.generator.device.type,
+            "generator": self.generator.get_state(),
+            "order_seed": self.order_seed,
+            "batches_done": self.batches_done,
+            "passes": self.passes,
+        }
+
+    def restore(self, state: dict) -> None:
+        """Go on where `state` was taken; on another kind of device, with other draws."""
+        self.student.load_state_dict(state["student"])
+        self.average.restore(state["good"])
+        self.optimizer.restore(state["optimizer"])
+        self.schedule.restore(state["schedule"])
+        self.guard.restore(state["guard"])
+        self.log.restore(state["log"])
+        if state["device"] == self.generator.device.type:
+            self.generator.set_state(state["generator"])
+        else:
+            self.generator.manual_seed(state["order_seed"])
+        self.order_seed, self.batches_done = state["order_seed"], state["batches_done"]
+        self.passes = state["passes"]
+
+
+class Checkpoint:
+    """The file of a training on its way, from which `Model.train` can go on.
+
+    It is written whole or not at all. A disk that is full or gone is said, and ends nothing.
+
+    Args:
+        path: None for no file.
+        content: gives recipe, units and averaged weights, as `Model.content` does.
+        settings: what has to be the same when the training goes on.
+        resumed: the file that it goes on from.
+    """
+
+    def __init__(self, path: str | os.PathLike | None, content: Callable[[], dict], settings: dict,
+                 resumed: str | os.PathLike | None):
+        self.path = None if path is None else Path(path)
+        self.content = content
+        self.settings = settings
+        self.owned = (self.path is not None and resumed is not None  # no older file lies there
+                      and self.path.resolve() == Path(resumed).resolve())
+        self.written = time.monotonic()  # when
+        self.took = 0.0  # seconds
+        self.failed = False
+
+    def after_step(self, run: Run) -> None:
+        """Write it once a minute."""
+        if time.monotonic() - self.written > WRITE_EVERY:
+            self.write(run)
+
+    def after_epoch(self, run: Run) -> None:
+        """Write it, unless short epochs would spend more than 1 % of the time on that."""
+        if run.ended or time.monotonic() - self.written > 100 * self.took:
+            self.write(run)
+
+    def at_stop(self, run: Run) -> None:
+        """Write it, but not over another file, which is worth more than a minute of training."""
+        if self.path and (self.owned or not self.path.exists()):
+            self.write(run)
+
+    def write(self, run: Run) -> None:
+        """Write it now; what has ended leaves the weights only."""
+        if self.path is None or run.processes.rank > 0:
+            return
+        began = time.monotonic()
+        content = self.content()
+        if not run.ended:
+            content["training"] = {"format": FORMAT, "settings": self.settings} | run.state()
+        try:
+            write_content(self.path, content)
+            self.owned = True
+            self.failed = False
+        except OSError as error:
+            if not self.failed:
+                warn(f"epoch {run.log.history[-1]['epoch']}: checkpoint not written, the training "
+                     f"goes on: {error}")
+            self.failed = True
+        self.written = time.monotonic()
+        self.took = self.written - began
+
+
+def write_content(path: str | os.PathLike, content: dict) -> None:
+    """Write a file for `torch.load`, by a temporary one beside it; OSError if it cannot be."""
+    buffer = io.BytesIO()  # torch.save to a full disk raises RuntimeError, writing OSError
+    torch.save(content, buffer)
+    temporary = Path(f"{os.fspath(path)}.tmp")  # same folder: the move is atomic
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def fingerprint(images: Iterable[Tensor]) -> str:
+    """Tells data sets apart: by shapes, types, and some of the pixels of some of the images."""
+    digest = hashlib.sha256()
+    for copies in images:
+        count, _, height, width = copies.shape
+        some = copies[::math.ceil(count / 64), :, ::math.ceil(height / 128),
+                      ::math.ceil(width / 128)].detach().cpu().contiguous()
+        digest.update(f"{copies.dtype} {tuple(copies.shape)}".encode())
+        digest.update(ctypes.string_at(some.data_ptr(), some.nbytes))
+    return digest.hexdigest()[:16]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on a GPU or here; torch has no class of its own for the latter."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in str(error)
 
 
 # ------------------------------------------------------------------------------------------ checks
@@ -1030,9 +1518,7 @@ def _check_values(name: str, images: Tensor, value_range: tuple[float, float] | 
     least, most = value_range or (-math.inf, math.inf)
     if images.dtype == torch.uint8 and least <= 0 and most >= 255:
         return
-    if images.dtype in UNSIGNED:  # of which torch knows no extrema
-        images = images.to(torch.int64)
-    low, high = images.min().item(), images.max().item()
+    low, high = extrema(images)
     if not (abs(low) < math.inf and abs(high) < math.inf):  # also if any value is NaN
         raise ValueError(f"{name} has values from {low:g} to {high:g}, expected no NaN or "
                          "infinity; leave such images out")
@@ -1043,6 +1529,30 @@ def _check_values(name: str, images: Tensor, value_range: tuple[float, float] | 
         raise ValueError(f"{values}; shift and scale all alike, or use Recipe(value_range=None)")
     if images.is_floating_point() and least == 0 and 0 < high <= 1 < most:
         warn(f"{values}; if it is scaled to [0, 1], multiply it by {most:g}")
+
+
+def extrema(images: Tensor) -> tuple[float, float]:
+    """The least and the largest value, NaN if there is one, in little memory."""
+    ends = []
+    for some in images.split(max(1, SAMPLE // images[0].numel())):
+        for rows in some.split(max(1, SAMPLE // some[..., :1, :].numel()), dim=-2):
+            if rows.dtype in UNSIGNED:  # of which torch knows no extrema
+                rows = rows.to(torch.int64)
+            ends += [rows.min(), rows.max()]
+    together = torch.stack(ends)
+    return together.min().item(), together.max().item()
+
+
+def check_validation(validation: tuple[Tensor, Tensor] | None, channels: int,
+                     value_range: tuple[float, float] | None) -> None:
+    """Raise TypeError unless it is two tensors or None, and what `check_images` raises of these."""
+    if validation is None:
+        return
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise TypeError(f"validation is a {type(validation).__name__}, expected a tuple of two "
+                        "tensors: (noisy, clean)")
+    named = {"validation[0]": validation[0], "validation[1]": validation[1]}
+    check_images(named, channels, value_range)
 
 
 def check_count(name: str, value: object, least: int = 0) -> int:
@@ -1099,6 +1609,7 @@ class Model:
         recipe: the same, or that of the weights that were loaded.
         units: those of the images. Where the recipe has none, the first `train` takes them from
             its pairs; they are saved, loaded and kept with the weights.
+        stopped: whether `stop` ended the last `train`.
         noisy_psnr: of the last `train`: dB of its noisy images, to compare `history` with.
         history: of the last `train`: a dictionary per epoch, from 0, the state before it.
     """
@@ -1110,6 +1621,7 @@ class Model:
         self.recipe = Recipe() if recipe is None else recipe
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.history: list[dict] = []
+        self.stopped = False
         self.noisy_psnr = math.nan
         self.units: Units | None = None
         if self.recipe.value_range is not None:
@@ -1123,16 +1635,20 @@ class Model:
     def train(self, noisy_a: Tensor, noisy_b: Tensor, num_epochs: int, *,
               validation: tuple[Tensor, Tensor] | None = None,
               time_limit: float | str | None = "course", seed: int = 0, progress: bool = True,
-              checkpoint: str | os.PathLike | None = None, clean: Tensor | None = None) -> None:
+              checkpoint: str | os.PathLike | None = None,
+              resume: str | os.PathLike | None = None, stop: Callable[[], bool] = lambda: False,
+              memory: int = MEMORY, clean: Tensor | None = None) -> None:
         """Train on pairs, from the weights that it has.
 
         It ends with the averaged weights, after Ctrl-C with those so far. If it diverges, it warns
-        and ends with the last good ones.
+        and ends with the last good ones. Where `torch.distributed` connects several processes, all
+        of them call it alike and train one network: each takes its share of every batch. On GPUs
+        this takes the backend "cpu:gloo,cuda:nccl", and `torch.cuda.set_device` in each process.
 
         Args:
             noisy_a, noisy_b: N x C x H x W, of an integer or float type, values 0-255 or as the
                 recipe says: two copies of each scene with independent noise of mean zero. Images
-                above `tile` pixels are cut into tiles.
+                above `tile` pixels are cut into tiles. They may be memory-mapped.
             num_epochs: passes over the pairs, from 0.
             validation: (noisy, clean) for the PSNR of each epoch (per image, no self-ensemble);
                 without it, it is estimated on pairs held out of training (pooled, "est.").
@@ -1140,45 +1656,99 @@ class Model:
                 "course": 9 minutes on a GPU, 42 on a CPU.
             seed: of shuffling and augmentation.
             progress: whether to print a row per epoch.
-            checkpoint: a file for the weights after each epoch, as `save` writes it.
+            checkpoint: a file that is written each minute, and after epochs that are not much
+                shorter, as `save` writes it; until the training has come to its end it also holds
+                what `resume` needs.
+            resume: such a file, to go on from. All else is to be as it was; the time that was used
+                counts. On a CPU, the weights become those of a training in one go, to the bit.
+            stop: asked after each step; True ends the training there, with a checkpoint.
+            memory: bytes of pairs to hold at once; of more, random parts are read in turn.
             clean: N x C x H x W, targets in the place of the noisy ones: for a comparison only.
 
         Raises:
             TypeError: a tensor or an integer was expected.
-            ValueError: a shape, a value or a limit is not as above.
-            OSError: the checkpoint's folder is missing or read-only.
+            ValueError: a shape, a value or a limit is not as above, or `resume` is of another
+                training.
+            OSError: the checkpoint's folder is missing or read-only, or there is no `resume`.
+            ConnectionError: another process of this training has ended.
         """
         started = time.monotonic()
-        images = {"noisy_a": noisy_a, "noisy_b": noisy_b}
-        if clean is not None:
-            images["clean"] = clean
-        check_images(images, self.recipe.channels, self.recipe.value_range)
-        num_epochs = check_count("num_epochs", num_epochs)
+        images = (noisy_a, noisy_b) if clean is None else (noisy_a, noisy_b, clean)
+        check_images(dict(zip(("noisy_a", "noisy_b", "clean"), images, strict=False)),
+                     self.recipe.channels, self.recipe.value_range)
+        check_validation(validation, self.recipe.channels, self.recipe.value_range)
+        settings = asdict(self.recipe) | {
+            "num_epochs": check_count("num_epochs", num_epochs),
+            "seed": check_count("seed", seed),
+            "time_limit": time_limit,
+            "memory": check_count("memory", memory, least=1),
+            "images": fingerprint(images),
+            "validation": fingerprint(validation or ()),
+        }
         limit = check_limit(time_limit, self.device)
         check_folder(checkpoint)
-        generator = torch.Generator(self.device).manual_seed(check_count("seed", seed))
+        state = None if resume is None else self._take_up(Path(resume), settings)
 
         keep_freed_memory()
-        if self.recipe.value_range is None:
+        if self.recipe.value_range is None and state is None:
             self._take_units(noisy_a, noisy_b)
-        pairs = Pairs.cut(tuple(images.values()), self.recipe.tile, self.device)
-        score = self._score(pairs, validation)
+        dataset = Dataset(images, self.recipe.tile, self.device, settings["memory"])
+        processes = Processes()
+        taken = state["schedule"]["taken"] if state else 0
+        processes.check(settings | {"resume": taken}, len(dataset))
+        score = self._score(dataset, validation)
         self.noisy_psnr = score.noisy
-
-        log = Log(score.measure, score.kind, progress, started)
+        if processes.rank > 0:  # the first process measures and prints
+            score, progress = replace(score, measure=lambda: math.nan), False
+        log = Log(score, progress, started)
         self.history = log.history
+
+        epoch = math.ceil(len(dataset) / self.recipe.batch)
+        left = math.inf if state else processes.agree(self._seconds_left(log, limit), False)[0]
+        schedule = Schedule(self.recipe, settings["num_epochs"] * epoch, left, epoch)
+        if schedule.steps and left <= 0:
+            warn(f"{limit:g} s are too short for a single step: nothing was trained")
+        noise = dataset.noise(self._units().to(self.device), self.recipe.loss_floor)
+        generator = torch.Generator(self.device).manual_seed(settings["seed"])
+        run = Run(self.net, noise, schedule, log, generator, processes, stop)
+        if state:
+            run.restore(state)
+        self._fit(dataset, run, Checkpoint(checkpoint, self.content, settings, resume))
+        self.stopped = run.stopped
+        if run.ended and clean is None and len(self.history) > 1:
+            self._warn_if_worse()
+
+    @staticmethod
+    def _seconds_left(log: Log, limit: float) -> float:
+        """What is left of a time limit, once the state before the first epoch is measured."""
         before = time.monotonic()
         log.end_epoch(0)
         measuring = time.monotonic() - before
-        end = started + LIMIT_SHARE * limit - 2 * measuring  # the last row fits in
-        left = end - time.monotonic()
-        epoch = math.ceil(len(pairs) / self.recipe.batch)
-        steps = num_epochs * epoch
-        if steps and left <= 0:
-            warn(f"{limit:g} s are too short for a single step: nothing was trained")
-        self._fit(pairs, Schedule(self.recipe, steps, left, epoch), generator, log, checkpoint)
-        if clean is None and len(self.history) > 1:
-            self._warn_if_worse()
+        end = log.started + LIMIT_SHARE * limit - 2 * measuring  # the last row fits in
+        return end - time.monotonic()
+
+    def _take_up(self, path: Path, settings: dict) -> dict:
+        """The training that a checkpoint holds, with its weights and units.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it holds no training to go on with, or one with other settings.
+        """
+        loaded, content = read_model(path)
+        training = content.get("training")
+        if training is None:
+            raise ValueError(f"{path} holds no training on its way: it came to its end, or was "
+                             "written by Model.save; start another one from its weights")
+        if training["format"] != FORMAT:
+            raise ValueError(f"{path} holds a training of format {training['format']}, expected "
+                             f"{FORMAT}; go on with the version that wrote it, or train anew")
+        other = [f"{name} {value!r}, now {settings.get(name)!r}"
+                 for name, value in training["settings"].items() if value != settings.get(name)]
+        if other:
+            raise ValueError(f"{path} is of another training: {', '.join(other)}; give the same "
+                             "images and settings, or train anew")
+        self.net, self.units = loaded.net, loaded.units
+        return training
 
     def _take_units(self, noisy_a: Tensor, noisy_b: Tensor) -> None:
         """The units of the pairs or, if there are some already, a warning where they are others."""
@@ -1190,18 +1760,13 @@ class Model:
             warn(f"the pairs have a range of {found.peak:g}, those that the weights were trained "
                  f"on {self.units.peak:g}; convert them to the same units, or train a new model")
 
-    def _score(self, pairs: Pairs, validation: tuple[Tensor, Tensor] | None) -> "Score":
+    def _score(self, dataset: Dataset, validation: tuple[Tensor, Tensor] | None) -> Score:
         """What measures an epoch; it may hold pairs out of training."""
         if validation is not None:
-            if not isinstance(validation, tuple | list) or len(validation) != 2:
-                raise TypeError(f"validation is a {type(validation).__name__}, expected a tuple of "
-                                "two tensors: (noisy, clean)")
             noisy, clean = validation
-            named = {"validation[0]": noisy, "validation[1]": clean}
-            check_images(named, self.recipe.channels, self.recipe.value_range)
             before = psnr(noisy, clean, self._units().peak)
             return Score(partial(self._psnr, noisy, clean), "per image", before)
-        held = pairs.hold_out(self.recipe.held_out)
+        held = dataset.hold_out(self.recipe.held_out)
         if held is None:
             return Score(lambda: math.nan, "none", math.nan)
         before = estimate_psnr(held.a, held.b, held.a, held.b, self._units().peak)
@@ -1229,50 +1794,80 @@ class Model:
                              "Recipe.value_range")
         return self.units
 
-    def _fit(self, pairs: Pairs, schedule: Schedule, generator: torch.Generator, log: Log,
-             checkpoint: str | os.PathLike | None) -> None:
+    def _fit(self, dataset: Dataset, run: Run, checkpoint: Checkpoint) -> None:
         """The training itself."""
-        if torch.equal(pairs.a, pairs.b):
+        if dataset.identical():
             warn("noisy_a and noisy_b are identical, expected copies with independent noise")
-        recipe = self.recipe
-        loss_of = LOSSES[recipe.loss]
         units = self._units().to(self.device)
-        noise = pairs.noise(units, recipe.loss_floor)
-        student = copy.deepcopy(self.net).requires_grad_(True).train()  # takes the steps
-        average = WeightAverage(self.net, student, recipe.ema)  # is what we keep
-        optimizer = Optimizer(recipe, student)
-        guard = DivergenceGuard(noise.floor, 2 * noise.variance)
+        while not run.ended:  # an epoch
+            for batch in run.batches(dataset):
+                source, target = batch.to_unit(units).augmented(self.recipe, run.generator)
+                loss, mse = self._backward(run, source, target)
+                if not run.step(loss, mse, len(batch)):
+                    self._end_diverged(run, checkpoint)
+                    return
+                checkpoint.after_step(run)
+            if run.stopped:
+                checkpoint.at_stop(run)
+                return
+            run.log.end_epoch(run.schedule.progress)
+            checkpoint.after_epoch(run)
 
-        while schedule.progress < 1:  # an epoch
-            log.begin_epoch()
-            for batch in pairs.shuffled(recipe.batch, generator):
-                source, target = batch.to_unit(units).augmented(recipe, generator)
-                denoised = self._forward(student, source)
-                loss = loss_of(denoised, target, noise)
+    def _backward(self, run: Run, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """(loss, squared error) of a batch, whose gradients the student gets, in all processes.
+
+        If memory runs out, this step and the next ones take the batch in twice as many passes.
+        """
+        own = run.processes.own_part(source), run.processes.own_part(target)
+        while True:
+            try:
+                loss, mse = self._in_passes(run, *own, len(source))
+            except (MemoryError, RuntimeError) as error:  # torch's own is a RuntimeError
+                if not is_out_of_memory(error) or run.passes >= len(own[0]):
+                    raise
+            else:
+                run.add_up_gradients(loss, mse)
+                return loss, mse
+            if run.passes == 1:
+                warn(f"out of memory for a batch of {self.recipe.batch} pairs: it is taken in "
+                     "several passes, with the same result")
+            run.passes *= 2
+            run.student.zero_grad()
+
+    def _in_passes(self, run: Run, own_source: Tensor, own_target: Tensor, batch: int
+                   ) -> tuple[Tensor, Tensor]:
+        """Add the gradients of this process's part of a batch to the student's.
+
+        Args:
+            run: has the student, and the number of passes.
+            own_source, own_target: the part, which may be empty.
+            batch: images of the whole batch, of which losses are means.
+
+        Returns:
+            (loss, squared error), the part's share of the batch's.
+        """
+        loss_sum = torch.zeros((), device=self.device)
+        mse_sum = torch.zeros((), device=self.device)
+        parts = zip(own_source.tensor_split(run.passes), own_target.tensor_split(run.passes),
+                    strict=True)
+        for source, target in parts:
+            share = len(source) / batch
+            if share > 0:
+                denoised = self._forward(run.student, source)
+                loss = share * LOSSES[self.recipe.loss](denoised, target, run.noise)
                 loss.backward()
-                optimizer.step(schedule.learning_rate(), schedule.weight_decay())
-                schedule.advance()
-                average.update(schedule.taken)
+                loss_sum += loss.detach()
+                mse_sum += share * (denoised.detach() - target).square().mean()
+        return loss_sum, mse_sum
 
-                log.add(loss, len(batch))
-                guard.add(denoised, target)
-                if schedule.taken % CHECK_EVERY == 0 or schedule.progress == 1:
-                    if guard.diverged() or not average.is_finite():
-                        average.roll_back()
-                        self._end_diverged(schedule.taken, checkpoint)
-                        return
-                    average.keep()
-                if schedule.progress == 1:
-                    break
-            log.end_epoch(schedule.progress)
-            self._write_checkpoint(checkpoint)
-
-    def _end_diverged(self, step: int, checkpoint: str | os.PathLike | None) -> None:
-        """What is left to do when the last good weights are back."""
-        warn(f"the training diverged at step {step}: it stopped at the last good weights; look "
-             "for outliers in the pairs, or lower Recipe.learning_rate")
+    def _end_diverged(self, run: Run, checkpoint: Checkpoint) -> None:
+        """End with the last good weights, to which `Run.step` has returned."""
+        warn(f"the training diverged at step {run.schedule.taken}: it stopped at the last good "
+             "weights; look for outliers in the pairs, or lower Recipe.learning_rate")
+        run.schedule.progress = 1.0
+        run.stopped = False
         if len(self.history) > 1:  # an older file is worth more than a first epoch that failed
-            self._write_checkpoint(checkpoint)
+            checkpoint.write(run)
 
     def _forward(self, net: UNet, images: Tensor) -> Tensor:
         """N x C x H x W, float32 in the network's values, to the same, not clamped."""
@@ -1281,16 +1876,9 @@ class Model:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             return net(images)
 
-    def _write_checkpoint(self, checkpoint: str | os.PathLike | None) -> None:
-        if checkpoint is None:
-            return
-        try:
-            self.save(checkpoint)
-        except OSError as error:  # a full disk must not end the training
-            warn(f"epoch {self.history[-1]['epoch']}: checkpoint not written: {error}")
-
-    def predict(self, noisy: Tensor, *, self_ensemble: bool = True) -> Tensor:
-        """Denoise images; beside a few copies of them, in bounded memory.
+    def predict(self, noisy: Tensor, *, self_ensemble: bool = True,
+                report: Callable[[float], None] = lambda share: None) -> Tensor:
+        """Denoise images; what it needs besides the result does not grow with them.
 
         Args:
             noisy: N x C x H x W, any size, of an integer or float type, within Recipe.value_range
@@ -1298,6 +1886,8 @@ class Model:
             self_ensemble: average over the eight flips and rotations: better, eight times slower
                 (R. Timofte et al., "Seven ways to improve example-based single image super
                 resolution", CVPR 2016, section 3.6).
+            report: called with the share that is done, up to 1, after each square of some hundred
+                pixels.
 
         Returns:
             float32 of the same shape, on the same device and in the same units, without gradients.
@@ -1310,43 +1900,55 @@ class Model:
         """
         check_images({"noisy": noisy}, self.recipe.channels, self.recipe.value_range)
         keep_freed_memory()
-        return self._denoised(noisy, self_ensemble)
+        return self._denoised(noisy, self_ensemble, report)
 
     @torch.no_grad()
-    def _denoised(self, noisy: Tensor, self_ensemble: bool) -> Tensor:
+    def _denoised(self, noisy: Tensor, self_ensemble: bool,
+                  report: Callable[[float], None] = lambda share: None) -> Tensor:
         """`predict` of images that were checked."""
-        units = self._units()
-        if noisy.dtype in (torch.uint16, torch.uint32):  # which torch cannot turn
-            noisy = noisy.to(torch.float32 if noisy.dtype == torch.uint16 else torch.float64)
-        views: list[tuple[int, list[int]]] = [(0, [])]  # quarter turns, axes to flip
+        height, width = noisy.shape[-2:]
+        views = [View(False, (), height, width)]
         if self_ensemble:
-            views = [(turns, axes) for turns in range(4) for axes in ([], [-1])]
+            views = [View(transposed, flips, height, width) for transposed in (False, True)
+                     for flips in ((), (-1,), (-2,), (-2, -1))]
         total = torch.zeros(noisy.shape, dtype=torch.float32, device=noisy.device)
-        for turns, axes in views:
-            view = noisy.rot90(turns, (-2, -1)).flip(axes)
-            total += self._by_squares(view, units).flip(axes).rot90(-turns, (-2, -1))
-        return units.to(noisy.device).from_unit(total.div_(len(views)))
+        for number, view in enumerate(views):
+            self._add_view(total, noisy, view, part_of(report, number, len(views)))
+        return self._units().to(noisy.device).from_unit_(total.div_(len(views)))
 
-    def _by_squares(self, noisy: Tensor, units: Units) -> Tensor:
-        """The network's output, in its own values, a square at a time.
+    def _add_view(self, total: Tensor, noisy: Tensor, view: View, report: Callable[[float], None]
+                  ) -> None:
+        """Add the network's output for a view of the images, in the network's values.
 
-        Each square has as much context around it as the network sees. Squares and context are
-        multiples of 2^depth pixels, so that the coarser levels have the grid of the whole image.
+        Args:
+            total: N x C x H x W, of the images, changed in place.
+            noisy: the images, in their own units.
+            view: which one.
+            report: as of `predict`.
+
+        It works by squares, with as much context around each as the network sees. Squares and
+        context are multiples of 2^depth pixels, so that the coarser levels have the grid of the
+        whole view.
         """
-        units = units.to(self.device)
-        denoised = torch.empty_like(noisy, dtype=torch.float32)
+        units = self._units().to(self.device)
         halo = self.net.reach
         multiple = 2 ** len(self.net.downs)
         side = max(1, CORE // multiple) * multiple
-        for y, x in grid(noisy.shape[-2], noisy.shape[-1], side):
+        height, width = view.shape
+        squares = grid(height, width, side)
+        for done, (y, x) in enumerate(squares, 1):
             top, left = max(0, y - halo), max(0, x - halo)
-            square = noisy[..., top:y + side + halo, left:x + side + halo]
-            parts = square.split(max(1, CHUNK // square[0, 0].numel()))
-            done = torch.cat([self._forward(self.net, units.to_unit(part.to(self.device)))
-                              .to(noisy.device) for part in parts])
-            core = done[..., y - top:y - top + side, x - left:x - left + side]
-            denoised[..., y:y + side, x:x + side] = core
-        return denoised
+            bottom, right = min(height, y + side), min(width, x + side)
+            seen = view.place(top, min(height, bottom + halo), left, min(width, right + halo))
+            core = view.place(y, bottom, x, right)
+            square = noisy[..., *seen]
+            sums = total[..., *core]  # what is added to it is added to `total`
+            count = max(1, CHUNK // square[0, 0].numel())
+            for images, part in zip(square.split(count), sums.split(count), strict=True):
+                output = self._forward(self.net, view.of(units.to_unit(images.to(self.device))))
+                inner = output[..., y - top:bottom - top, x - left:right - left]
+                part += view.undone(inner).to(noisy.device)
+            report(done / len(squares))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write recipe, units and weights, whole or not at all, by a temporary file beside it.
@@ -1354,17 +1956,14 @@ class Model:
         Raises:
             OSError: it cannot be written.
         """
-        buffer = io.BytesIO()  # torch.save to a full disk raises RuntimeError, writing OSError
+        write_content(path, self.content())
+
+    def content(self) -> dict:
+        """What `save` writes: recipe, units and weights."""
         content = {"recipe": asdict(self.recipe), "weights": self.net.state_dict()}
         if self.units is not None:
             content["units"] = vars(self.units)
-        torch.save(content, buffer)
-        temporary = Path(f"{os.fspath(path)}.tmp")  # same folder: the move is atomic
-        try:
-            temporary.write_bytes(buffer.getvalue())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        return content
 
     def load_pretrained_model(self, path: str | os.PathLike | None = None) -> None:
         """Take recipe and weights from a file that `save` wrote.
@@ -1376,23 +1975,38 @@ class Model:
             FileNotFoundError: there is no such file.
             ValueError: it is damaged, or was not written by `save`.
         """
-        found = default_weights() if path is None else Path(path)
-        if not found.is_file():
-            raise FileNotFoundError(f"no model at {found}: train one with "
-                                    "`python -m Miniproject_1 train -o FILE`")
-        data = io.BytesIO(found.read_bytes())
-        try:
-            content = torch.load(data, map_location="cpu", weights_only=True)
-            loaded = Model(Recipe(**content["recipe"]))
-            loaded.net.load_state_dict(content["weights"])
-            if "units" in content:
-                loaded.units = Units(**content["units"]).checked(loaded.recipe.channels)
-        except Exception as error:  # of many kinds, where a file is damaged
-            raise ValueError(f"{found} is damaged, or not written by this version's Model.save; "
-                             "train anew") from error
+        loaded, _ = read_model(default_weights() if path is None else Path(path))
         self.recipe = loaded.recipe
         self.units = loaded.units
         self.net = loaded.net
+
+
+def part_of(report: Callable[[float], None], number: int, count: int) -> Callable[[float], None]:
+    """What reports the share that is done of part `number`, from 0, of `count` parts of a work."""
+    return lambda share: report((number + share) / count)
+
+
+def read_model(path: Path) -> tuple[Model, dict]:
+    """A model, and all that its file holds.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or was not written by `Model.save`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no model at {path}: train one with "
+                                "`python -m Miniproject_1 train -o FILE`")
+    data = io.BytesIO(path.read_bytes())
+    try:
+        content = torch.load(data, map_location="cpu", weights_only=True)
+        loaded = Model(Recipe(**content["recipe"]))
+        loaded.net.load_state_dict(content["weights"])
+        if "units" in content:
+            loaded.units = Units(**content["units"]).checked(loaded.recipe.channels)
+    except Exception as error:  # of many kinds, where a file is damaged
+        raise ValueError(f"{path} is damaged, or not written by this version's Model.save; "
+                         "train anew") from error
+    return loaded, content
 
 
 def default_weights() -> Path:

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,15 +56,18 @@ def weights_of(model: Model) -> Tensor:
 
 
 class CtrlC(io.StringIO):
-    """A stdout on which somebody presses Ctrl-C at the row of some epoch."""
+    """A stdout on which Ctrl-C or another signal comes at the row of some epoch."""
 
-    def __init__(self, epoch: int):
+    def __init__(self, epoch: int, number: int = signal.SIGINT):
         super().__init__()
+        self.number = number
         self.row = re.compile(rf" *{epoch} ")
 
     def write(self, text: str) -> int:
         if self.row.match(text):
-            raise KeyboardInterrupt
+            signal.raise_signal(self.number)
+            if self.number != signal.SIGINT:  # as torchrun and schedulers may do
+                signal.raise_signal(self.number)
         return super().write(text)
 
 

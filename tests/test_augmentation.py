@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import seeded
 
-from Miniproject_1.model import Pairs, directions, tile_side, tiles, turn
+from Miniproject_1.model import Dataset, directions, tile_side, tiles, turn
 
 
 def pixels(images):
@@ -89,9 +89,9 @@ def test_the_side_of_tiles_leaves_out_few_pixels(length, side):
 
 def test_held_out_pairs_share_no_pixel_with_those_trained_on():
     images = torch.arange(30.0 * 66 * 66).view(30, 1, 66, 66)
-    pairs = Pairs.cut((images, images), 64, torch.device("cpu"))
-    held = pairs.hold_out(1_000)
-    trained = pairs.at(pairs.index).a
+    dataset = Dataset((images, images), 64, torch.device("cpu"), memory=10**9)
+    held = dataset.hold_out(1_000)
+    trained = dataset.at(dataset.index).a
     assert len(trained) + len(held) == 30 and len(held) > 0
     assert not torch.isin(held.a, trained).any()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import signal
 import subprocess
 import sys
 import warnings
@@ -218,8 +219,22 @@ def test_ctrl_c_saves_the_weights(tmp_path, data, weights, capsys):
     with contextlib.redirect_stdout(CtrlC(epoch=2)):
         assert run(*command) == 130
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and str(output) in error
+    assert error.count("\n") == 1 and f"--resume {output}" in error
     assert not torch.equal(weights_of(loaded(output)), weights_of(loaded(weights)))
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_training_that_was_stopped_goes_on(tmp_path, data, weights, number, code):
+    whole, output = tmp_path / "whole.pth", tmp_path / "model.pth"
+    command = ["train", "-d", data, "--epochs", 4, "--from", weights]
+    assert run(*command, "-o", whole) == 0
+    before = signal.getsignal(number)
+    with contextlib.redirect_stdout(CtrlC(epoch=2, number=number)):
+        assert run(*command, "-o", output) == code
+    assert signal.getsignal(number) == before
+    assert run(*command, "--resume", output) == 0
+    assert torch.equal(weights_of(loaded(output)), weights_of(loaded(whole)))
+    assert output.read_bytes() == whole.read_bytes()
 
 
 def test_ctrl_c_before_the_first_epoch_is_done_leaves_an_older_file(tmp_path, data, capsys):
@@ -247,6 +262,10 @@ def test_ctrl_c_before_the_first_epoch_is_done_leaves_an_older_file(tmp_path, da
     (["-a", "a", "-b", "none"], ["none"]),
     (["-d", "data", "--epochs", 0], ["--epochs", "0"]),
     (["-d", "data", "--minutes", 0], ["--minutes", "0"]),
+    (["-d", "data", "--memory", 0], ["--memory", "0"]),
+    (["-d", "data", "--resume", "none.pth"], ["none.pth"]),
+    (["-d", "data", "--resume", "cut.pkl"], ["cut.pkl"]),
+    (["-d", "data", "--resume", "grey.pth"], ["grey.pth"]),
     (["-d", "data", "--from", "cut.pkl"], ["cut.pkl"]),
     (["-d", "data", "--from", "data/../model.pth"], ["--from", "model.pth"]),
     (["-d", "data", "--from", "grey.pth"], ["grey.pth", "1"]),

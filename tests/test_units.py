@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers import noisy_pairs, quick_model, randomise, seeded, weights_of
 
-from Miniproject_1.model import Model, Pairs, Recipe, Units, estimate_psnr, psnr
+from Miniproject_1.model import Dataset, Model, Recipe, Units, estimate_psnr, psnr
 
 CPU = torch.device("cpu")
 NOISY_A, NOISY_B, CLEAN = noisy_pairs(64)
@@ -149,10 +149,10 @@ def test_the_dtype_of_the_images_does_not_matter(dtype, value_range):
 def test_pairs_keep_their_dtype(dtype):
     """Else they would take up to four times the memory."""
     a, b = A.to(dtype), B.to(dtype)
-    pairs = Pairs.cut((a, b, a), 8, CPU)
-    held = pairs.hold_out(20)
-    some = pairs.at(pairs.index[:3])
-    for part in (pairs, held, some):
+    dataset = Dataset((a, b, a), 8, CPU, memory=10**9)
+    held = dataset.hold_out(20)
+    some = dataset.at(dataset.index[:3])
+    for part in (dataset.resident, held, some):
         assert {part.a.dtype, part.b.dtype, part.clean.dtype} == {dtype}
     assert some.to_unit(Units.of_images(a, b)).a.dtype == torch.float32
 
@@ -220,7 +220,7 @@ def test_each_channel_has_a_range_of_its_own():
     torch.testing.assert_close(units.span, 0.998 * scales, rtol=1e-3, atol=0)
     torch.testing.assert_close(units.zero + units.span / 2, 0.5 * scales, rtol=1e-5, atol=0)
     assert units.peak == units.span.max()
-    back = units.from_unit(units.to_unit(uniform * scales))
+    back = units.from_unit_(units.to_unit(uniform * scales))
     torch.testing.assert_close(back, uniform * scales, rtol=0, atol=1e-3)  # roundings of 1000
 
 

@@ -2,21 +2,21 @@
 
 import argparse
 import functools
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from ..model import Model
+from .processes import first_to_fail
 
 Step = TypeVar("Step")
 Main = Callable[..., int]  # takes arguments, or None for those of the process; exit code
 
 USAGE_ERROR = 2  # exit code after `error: ...`, also where the input is bad
-INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+SIGNALLED = 128  # and the number of a signal: exit code after that, as shells have it
 LINE_EVERY = 10  # seconds between two lines of progress where tqdm is missing
 
 
@@ -49,36 +49,44 @@ def program(main: Main) -> Main:
                 return failed(error)  # a RuntimeError is torch's
             except KeyboardInterrupt as interrupt:
                 print(": ".join(("interrupted", *map(str, interrupt.args))), file=sys.stderr)
-                return INTERRUPTED
+                return SIGNALLED + signal.SIGINT
 
     return run
 
 
-@contextmanager
-def saved_on_ctrl_c(model: Model, path: Path) -> Iterator[None]:
-    """Write the weights reached so far when Ctrl-C ends the `Model.train` within.
+class StopSignals:
+    """Ctrl-C and SIGTERM, turned into what `Model.train` asks after each step.
 
-    Nothing is written before training has begun, nor over an older file in the first epoch, as
-    the older file is worth more.
+        with StopSignals() as stop:
+            model.train(..., stop=stop)
 
-    Args:
-        model: The model that is trained.
-        path: The file to write.
+    A second Ctrl-C does what it always does; schedulers may send SIGTERM several times.
 
-    Raises:
-        KeyboardInterrupt: The same Ctrl-C, with a text that says what became of `path`.
+    Attributes:
+        received: The number of the signal that came, or None.
     """
-    try:
-        yield
-    except KeyboardInterrupt:
-        if len(model.history) > 1 or (model.history and not path.exists()):
-            model.save(path)
-            fate = f"wrote the weights reached so far to {path}"
-        elif path.exists():
-            fate = f"{path} is left as it was"
-        else:
-            fate = f"{path} is not written"
-        raise KeyboardInterrupt(fate) from None
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopSignals":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        """Whether one came."""
+        return self.received is not None
+
+    def _receive(self, number: int, _: object) -> None:
+        self.received = number
+        if number == signal.SIGINT:
+            signal.signal(number, self._before[number])
 
 
 def failed(error: Exception) -> int:
@@ -91,7 +99,8 @@ def failed(error: Exception) -> int:
         The exit code, 2.
     """
     text = " ".join(str(error).split()) or type(error).__name__
-    print("error:", text, file=sys.stderr)
+    if first_to_fail():
+        print("error:", text, file=sys.stderr)
     return USAGE_ERROR
 
 
@@ -147,6 +156,43 @@ def progress_bar(steps: Iterable[Step], total: int, label: str, show: bool) -> I
         yield from _progress_lines(steps, total, label)
     else:
         yield from tqdm(steps, total=total, desc=label, mininterval=1.0)
+
+
+@contextmanager
+def share_shown(label: str, show: bool) -> Iterator[Callable[[float], None]]:
+    """Show on stderr how much of some work is done, once it has taken a second.
+
+    Args:
+        label: The name of the work.
+        show: Whether to show anything: a tqdm bar or, where tqdm is missing, a line every 10 s.
+
+    Yields:
+        What is to be told the share that is done, from 0 to 1.
+    """
+    if not show:
+        yield lambda share: None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield _printed_share(label)
+    else:
+        form = "{l_bar}{bar}| {elapsed}<{remaining}"
+        with tqdm(total=1.0, desc=label, delay=1.0, bar_format=form) as bar:
+            yield lambda share: bar.update(share - bar.n)
+
+
+def _printed_share(label: str) -> Callable[[float], None]:
+    """`share_shown` in plain lines."""
+    printed = time.monotonic()
+
+    def report(share: float) -> None:
+        nonlocal printed
+        if time.monotonic() - printed > LINE_EVERY:
+            printed = time.monotonic()
+            print(f"{label}: {100 * share:.0f} %", file=sys.stderr, flush=True)
+
+    return report
 
 
 def _progress_lines(steps: Iterable[Step], total: int, label: str) -> Iterator[Step]:

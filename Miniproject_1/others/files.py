@@ -4,12 +4,14 @@ import contextlib
 import os
 import pickle
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+LARGE_FILE = 2**30  # bytes; larger ones are mapped, so that what is needed of them is read then
 EXPECTED = (
     "expected a tuple of two N x C x H x W tensors written by torch.save; "
     "`python -m Miniproject_1 data` makes such files"
@@ -119,7 +121,8 @@ def load_tensors(path: str | os.PathLike) -> tuple[Tensor, Tensor]:
 def _load(path: str | os.PathLike) -> object:
     """The content of a file of tensors; ValueError if torch cannot or should not read it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        large = os.path.getsize(path) >= LARGE_FILE and zipfile.is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=large)
     except PermissionError:  # says itself what is wrong
         raise
     except pickle.UnpicklingError as error:  # its text advises to allow all that a pickle may run

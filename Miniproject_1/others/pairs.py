@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..model import tile_side, tiles
 from .command_line import progress_bar, some
+from .files import LARGE_FILE
 from .images import image_files, read
 
 SMALLEST = 16  # pixels: shorter sides leave the U-Net no context to learn from
@@ -34,8 +35,9 @@ def from_files(first: Path, second: Path, tile: int, progress: bool = False
 
     Returns:
         (noisy_a, noisy_b), each N x C x T x T in the files' dtype and units. T is `tile`, or less
-        where images are smaller. Alpha is dropped. Images that are too small or hold NaN are left
-        out, with a warning that names them.
+        where images are smaller. The pages of a single stack above LARGE_FILE stay whole, since
+        `Model.train` cuts them as it needs them. Alpha is dropped. Images that are too small or
+        hold NaN are left out, with a warning that names them.
 
     Raises:
         ValueError: A file has no partner or cannot be read, or two images differ in size,
@@ -141,6 +143,8 @@ def _tiled(found: Images, tile: int) -> tuple[Tensor, Tensor]:
         warnings.warn(f"left out, as the shortest side is below {side} pixels: {some(small)}",
                       stacklevel=2)
     large = [(a, b) for _, a, b in found if min(a.shape[-2:]) >= side]
+    if len(large) == 1 and large[0][0].nbytes >= LARGE_FILE:
+        return large[0]
     noisy_a = torch.cat([tiles(a, side) for a, _ in large])
     noisy_b = torch.cat([tiles(b, side) for _, b in large])
     return noisy_a, noisy_b
@@ -163,8 +167,9 @@ def _finite(found: Images) -> Images:
     left_out = []
     for name, a, b in found:
         good = torch.ones(len(a), dtype=torch.bool)
-        if a.is_floating_point():
-            good = (a.isfinite() & b.isfinite()).flatten(1).all(1)
+        if a.is_floating_point():  # page by page, to save memory
+            good = torch.stack([(page_a.isfinite() & page_b.isfinite()).all()
+                                for page_a, page_b in zip(a, b, strict=True)])
         if not good.all():
             pages = f" ({int((~good).sum())} of {len(good)} pages)" if len(good) > 1 else ""
             left_out.append(f"{name}{pages}")

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..files import replacing
+from ..files import LARGE_FILE, replacing
 from . import arrays, raster, tiff
-from .extras import needed, one_line, reason
+from .extras import in_bytes, memory, needed, one_line, reason
 from .raster import pillow, read_rgb, save, to_pillow, to_tensor
 
 __all__ = [
-    "Picture", "check_suffix", "described", "image_files", "output_name", "pillow",
+    "Picture", "check_result", "check_suffix", "described", "image_files", "output_name", "pillow",
     "read", "read_rgb", "save", "to_pillow", "to_tensor", "write",
 ]  # fmt: skip
 
@@ -156,6 +156,8 @@ def read(path: str | os.PathLike) -> Picture:
         pages, alpha, origin = _reader(start).read(path)
     except (MemoryError, RuntimeError) as error:  # RuntimeError is PyTorch's of memory
         raise ValueError(f"{path}: {reason(error)}") from error
+    if pages.nbytes < LARGE_FILE:  # a larger one may be mapped
+        pages, alpha = pages.contiguous(), alpha.contiguous()
     return Picture(pages, alpha, pages.dtype, origin)
 
 
@@ -230,6 +232,21 @@ def _float_origin(picture: Picture, path: Path) -> tiff.Origin:
     check_suffix(path)
     colours, extras = picture.pages.shape[1], picture.alpha.shape[1]
     return tiff.plain(colours, extras, origin.icc, origin.dpi)
+
+
+def check_result(picture: Picture) -> None:
+    """Refuse to denoise what has no room for its result, before work is done for it.
+
+    Args:
+        picture: From `read`; its pages may be mapped.
+
+    Raises:
+        ValueError: As float32 it is larger than this machine's memory.
+    """
+    size = 4 * picture.pages.numel()
+    if size > memory():
+        raise ValueError(f"its result takes {in_bytes(size)}, more than this machine's memory; "
+                         "split it in smaller files")
 
 
 # ---- values ------------------------------------------------------------------------------------

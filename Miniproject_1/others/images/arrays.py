@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from .extras import needed, one_line, quiet
+from ..files import LARGE_FILE
+from .extras import needed, one_line, quiet, tensor_of
 from .layout import Layout
 
 MAGIC = b"\x93NUMPY"
@@ -37,7 +37,7 @@ class Origin:
 
 
 def read(path: str | os.PathLike) -> tuple[Tensor, Tensor, Origin]:
-    """Read a .npy file, without running anything in it.
+    """Read a .npy file, without running anything in it; a large one stays there, mapped.
 
     Args:
         path: A file of an array of integers or floats.
@@ -63,8 +63,10 @@ def read(path: str | os.PathLike) -> tuple[Tensor, Tensor, Origin]:
         layout = _layout(mapped.shape)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    native = numpy.array(mapped, dtype=mapped.dtype.newbyteorder("="), order="C")
-    pages, alpha = layout.split(torch.from_numpy(native))
+    native = mapped
+    if mapped.nbytes < LARGE_FILE or not mapped.dtype.isnative:
+        native = numpy.array(mapped, dtype=mapped.dtype.newbyteorder("="), order="C")
+    pages, alpha = layout.split(tensor_of(native))
     return pages, alpha, Origin(layout, mapped.dtype.byteorder, Path(path).suffix.lower())
 
 

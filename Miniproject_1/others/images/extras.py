@@ -8,10 +8,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
 
 ALWAYS_FINE = 2**26  # bytes of pixels that a file of any size may claim
 LARGEST_RATIO = 2000  # of bytes of pixels to bytes of the file; deflate and LZW reach 1400
-READERS = rf"{__package__}\.(raster|tiff|arrays)"  # where some of their warnings seem to come from
+READERS = rf"{__package__}\.(raster|tiff|arrays|extras)"  # where some of them seem to come from
 NOISY = rf"(PIL|tifffile|imagecodecs|numpy|{READERS})\b"  # modules whose warnings help no user
 
 _lock = threading.Lock()
@@ -61,13 +65,20 @@ def quiet() -> Iterator[None]:
                 _silence.__exit__(None, None, None)
 
 
-def check_claim(claimed: int, stored: int, compressed: bool) -> None:
+def tensor_of(array: Any) -> Tensor:
+    """A tensor on an array of NumPy's; of a mapped file, which must not be written to."""
+    with quiet():  # torch warns of that
+        return torch.from_numpy(array)
+
+
+def check_claim(claimed: int, stored: int, compressed: bool, mapped: bool = False) -> None:
     """Refuse pixels that the file cannot hold, before memory is taken for them.
 
     Args:
         claimed: Bytes of the pixels, by the file's header.
         stored: Bytes of the file.
         compressed: Whether the pixels are.
+        mapped: Whether they stay in the file until they are needed.
 
     Raises:
         ValueError: The file is too small for its pixels, or they do not fit in memory.
@@ -77,7 +88,7 @@ def check_claim(claimed: int, stored: int, compressed: bool) -> None:
         raise ValueError(f"{sizes}: it is truncated or damaged; get a whole copy")
     if claimed > max(ALWAYS_FINE, LARGEST_RATIO * stored):
         raise ValueError(f"{sizes}: it is damaged, or made to exhaust memory")
-    if claimed > _memory():
+    if claimed > memory() and not mapped:
         raise ValueError(f"{sizes}: more than this machine's memory; split it in smaller files")
 
 
@@ -113,7 +124,7 @@ def reason(error: BaseException) -> str:
     return f"it is damaged ({one_line(error)}); get a whole copy"
 
 
-def _memory() -> float:
+def memory() -> float:
     """Bytes of memory of this machine, infinite where they are unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -52,7 +52,7 @@ class Layout:
         pages = ordered.reshape(-1, channels, samples, height, width)
         colours = samples - self.extras
         alpha = pages[:, :, colours:].flatten(1, 2)
-        return pages[:, :, :colours].flatten(1, 2).contiguous(), alpha.contiguous()
+        return pages[:, :, :colours].flatten(1, 2), alpha
 
     def join(self, pages: Tensor, alpha: Tensor) -> Tensor:
         """The array of pages, the inverse of `split`.

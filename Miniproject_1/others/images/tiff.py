@@ -5,17 +5,18 @@ ImageJ's and OME's stacks are known; of other flavours the pages are kept as the
 
 import os
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import torch
 from torch import Tensor
 
+from ..files import LARGE_FILE
 from . import ome
 from .arrays import check_type
 from .chunks import jpeg_pixels
-from .extras import check_claim, needed, quiet, reason
+from .extras import check_claim, needed, quiet, reason, tensor_of
 from .layout import Layout
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ WRITTEN = {
     340, 341, 342, 347, 400, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 32997,
     32998, 34665, 34853, 40965, 50674, DESCRIPTION, ICC, *RESOLUTION,
 }
+NATIVE = "<" if sys.byteorder == "little" else ">"
 POINTERS = (13, 18)  # types of tags
 MOST_DPI = 10**6  # more are a mistake
 SHORT = 8  # bytes of a tag that every page gets, such as its orientation
@@ -118,18 +120,18 @@ def read(path: str | os.PathLike) -> tuple[Tensor, Tensor, Origin]:
             _check_chain(file)
             flags: dict[str, Any] = {f"is_{flavour}": False for flavour in FLAVOURS}
             with quiet(), tifffile.TiffFile(file, _multifile=False, **flags) as tif:
-                return _content(tif, Path(path).suffix.lower())
+                return _content(tif, Path(path))
         except Exception as error:  # damaged files end in many types
             raise ValueError(f"{path}: {reason(error)}") from error
 
 
-def _content(tif: "TiffFile", suffix: str) -> tuple[Tensor, Tensor, Origin]:
+def _content(tif: "TiffFile", path: Path) -> tuple[Tensor, Tensor, Origin]:
     """What `read` returns."""
     series = _only_series(tif)
     page = series.keyframe
     _check_pixels(page)
     _check_segments(tif, series)
-    array = series.asarray()
+    array = _array(tif, series, path)
     axes, shape = series.axes, series.shape
     if page.photometric == PALETTE and not tif.is_imagej:
         array = _coloured(array, page.colormap)
@@ -137,10 +139,25 @@ def _content(tif: "TiffFile", suffix: str) -> tuple[Tensor, Tensor, Origin]:
     description = _description(page) or b""
     if ome.is_ome(description):
         axes, shape = ome.axes(description, axes, shape, page.shape, page.axes)
-    origin = _origin(tif, page, Layout.of(axes, shape, _extras(page)), suffix)
+    origin = _origin(tif, page, Layout.of(axes, shape, _extras(page)), path.suffix.lower())
     native = array.reshape(shape).astype(array.dtype.newbyteorder("="), copy=False)
-    pages, alpha = origin.layout.split(torch.from_numpy(native))
+    pages, alpha = origin.layout.split(tensor_of(native))
     return pages, alpha, origin
+
+
+def _array(tif: "TiffFile", series: Any, path: Path) -> Any:
+    """The pixels; those of a large file without compression stay there until they are needed."""
+    if not _is_mapped(tif, series):
+        return series.asarray()
+    numpy = needed("numpy")
+    return numpy.memmap(path, series.dtype, "r", series.dataoffset, series.shape)
+
+
+def _is_mapped(tif: "TiffFile", series: Any) -> bool:
+    """Whether the pixels are many, and lie in the file as they lie in memory."""
+    native = tif.byteorder == NATIVE or series.dtype.itemsize == 1
+    as_they_are = series.dataoffset is not None and series.keyframe.photometric != PALETTE
+    return series.nbytes >= LARGE_FILE and native and as_they_are
 
 
 def _check_chain(file: BinaryIO) -> None:
@@ -218,7 +235,8 @@ def _check_segments(tif: Any, series: Any) -> None:
     size, page = tif.filehandle.size, series.keyframe
     tile = page.tilewidth * page.tilelength * page.samplesperpixel * page.dtype.itemsize
     for claimed in (series.nbytes, tile):
-        check_claim(claimed, size, int(page.compression) != UNCOMPRESSED)
+        compressed = int(page.compression) != UNCOMPRESSED
+        check_claim(claimed, size, compressed, _is_mapped(tif, series))
     if series.dtype != page.dtype:
         raise ValueError("its pages differ in type; save each as a file of its own")
     for one in tif.pages:
