@@ -103,6 +103,15 @@ def measured() -> dict[str, list[dict]]:
             noise("gaussian", 30.625, clean_targets=True),
             noise("clipped", 20.5),
         ],
+        "processes.jsonl": [
+            {"kind": "processes", "name": "ours", "recipe": recipe(), "processes": 2,
+             "one": 180.0, "several": 171.0, "ratio": 0.95, "turns": 5, "turn_seconds": 8.0}
+            | PLACE,
+        ],
+        "kills.jsonl": [
+            {"kind": "kills", "name": "small network", "seed": 0, "kills": 200, "identical": 199,
+             "corrupt": 1} | PLACE,
+        ],
     }
 
 

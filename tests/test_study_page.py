@@ -92,9 +92,15 @@ def test_other_noise_has_a_line_for_each_kind(files, tmp_path):
     assert "+1.5 of 255" in text and "+1.3 after training on noisy targets" in text
 
 
+def test_processes_and_kills_have_a_line_each(files, tmp_path):
+    text = page_of(files, tmp_path)
+    assert "| ours   |         2 |            180 |            171 |  0.95 |" in text
+    assert cells(text, "200")[1:] == ["199", "1"]
+
+
 def test_every_section_says_what_where_when_and_how(files, tmp_path):
     sections = page_of(files, tmp_path).split("\n## ")[1:]
-    assert len(sections) == 6
+    assert len(sections) == 8
     for section in sections:
         for fact in ("A_B 100%", "2 threads", "PyTorch 2.0", "2026-01-02", PLACE["command"]):
             assert fact in section

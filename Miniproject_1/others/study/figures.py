@@ -121,6 +121,7 @@ def recipe_macros(results: Results) -> Macros:
         "Momentum": f"{recipe.momentum}",
         "Ema": f"{recipe.ema}",
         "LossFloor": scientific(recipe.loss_floor),
+        "WeightDecay": f"{recipe.weight_decay:g}",
         "HeldOut": f"{recipe.held_out:,}",
         "PublishedBatch": f"{published.batch}",
         "PublishedRate": scientific(published.learning_rate),

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ..results import read_results
 from .compare import PROGRAM as COMPARE
+from .kills import PROGRAM as KILLS
 from .noises import PROGRAM as NOISES
+from .parallel import PROGRAM as PARALLEL
 from .recipes import OURS, PUBLISHED, RECIPES
 from .robustness import PROGRAM as ROBUSTNESS
 from .rows import Row, budget, grouped, latest, title
@@ -36,6 +38,8 @@ COMMANDS = {
         f"{NOISES} --photos PHOTOS --minutes 10",
         f"{NOISES} --photos PHOTOS --minutes 10 --clean-targets",
     ),
+    "processes.jsonl": (PARALLEL,),
+    "kills.jsonl": (KILLS,),
 }
 
 PLACE = ("date", "device", "processor", "threads", "torch", "command")
@@ -53,6 +57,9 @@ REQUIRED = {  # by kind: what a row has
     "noise": ("name", "about", "recipe", "seed", "minutes", "clean_targets", "pairs", "noisy",
               "psnr", "psnr_without_self_ensemble", "bias", "noisy_bias", "peak", "data",
               "validation", *PLACE),
+    "processes": ("name", "recipe", "processes", "one", "several", "ratio", "turns",
+                  "turn_seconds", *PLACE),
+    "kills": ("name", "seed", "kills", "identical", "corrupt", *PLACE),
 }
 MACHINE = ("device", "processor", "threads", "torch")
 TRAINING = ("kind", "name", "epochs", "minutes", "seed", "clean_targets", "pairs", "data",
@@ -71,10 +78,12 @@ class Results:
     ablations: list[Row]
     robustness: Row
     noises: list[Row]
+    processes: list[Row]
+    kills: list[Row]
 
     def all(self) -> list[Row]:
         return [*self.trainings, *self.targets, *self.speed, *self.ablations, self.robustness,
-                *self.noises]
+                *self.noises, *self.processes, *self.kills]
 
 
 def read(folder: Path) -> Results:
@@ -96,6 +105,8 @@ def read(folder: Path) -> Results:
     ablations = latest(_read(folder, "ablations.jsonl", ("training",)), TRAINING)
     robustness = _read(folder, "robustness.json", ("robustness",))[-1]
     noises = latest(_read(folder, "noises.jsonl", ("noise",)), NOISE)
+    processes = latest(_read(folder, "processes.jsonl", ("processes",)), ("name", "processes"))
+    kills = latest(_read(folder, "kills.jsonl", ("kills",)), ("name", "seed"))
 
     trained = [row for row in trainings if row["kind"] == "training"]
     timed = [row for row in trained if "minutes" in row]
@@ -112,7 +123,7 @@ def read(folder: Path) -> Results:
     for name, rows in (("trainings.jsonl", trained), ("ablations.jsonl", ablations)):
         for group in grouped(rows, ("name",)):
             _check_alike(name, group, ("recipe",))
-    return Results(trainings, targets, speed, ablations, robustness, noises)
+    return Results(trainings, targets, speed, ablations, robustness, noises, processes, kills)
 
 
 def _read(folder: Path, name: str, kinds: Sequence[str]) -> list[Row]:

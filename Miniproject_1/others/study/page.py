@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..command_line import Parser, program
 from ..files import check_writable, write_text
-from . import noises, robustness
+from . import kills, noises, parallel, robustness
 from .compare import speed_table
 from .kinds import CLIPPED
 from .measurements import MACHINE, Results, read, target_pairs
@@ -45,7 +45,8 @@ def page(results: Results) -> str:
     Raises:
         ValueError: A section has no rows.
     """
-    parts = (accuracy, speed, targets, ablations, other_sizes, other_noise)
+    parts = (accuracy, speed, targets, ablations, other_sizes, other_noise, several_processes,
+             survival)
     return "\n\n".join([HEAD, *(part(results) for part in parts)]) + "\n"
 
 
@@ -187,6 +188,22 @@ def _biased(rows: list[Row]) -> str:
     return ("Clipped noise breaks the assumption of Noise2Noise, as its mean is not zero: the mean "
             f"error is {first['noisy_bias']:+.1f} of {first['peak']:g} in the noisy photos, "
             f"{', '.join(errors)}.")
+
+
+def several_processes(results: Results) -> str:
+    """One training in several processes."""
+    rows = results.processes
+    about = ("Training in one process, and in several that share its threads: medians over "
+             f"{rows[0]['turns']} turns of {rows[0]['turn_seconds']:g} s.")
+    return section("Several processes", about, parallel.table(rows), rows, "processes.jsonl")
+
+
+def survival(results: Results) -> str:
+    """Trainings that were killed."""
+    rows = results.kills
+    about = ("Small trainings, killed at a random moment and resumed; their weights are compared "
+             "with those of a training in one go.")
+    return section("Survival", about, kills.table(rows), rows, "kills.jsonl")
 
 
 # ---- what stands below each table --------------------------------------------------------------
