@@ -25,10 +25,11 @@ run: .venv/.stamp out/data/train_data.pkl
 out/data/train_data.pkl: | .venv/.stamp
 	$(PYTHON) -m Miniproject_1 data -o out/data --pairs 3000 --sample-photos
 
+# Two processes take a file of tests at a time.
 test: .venv/.stamp
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
-	$(PYTHON) -m pytest -q
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile
 
 # Made anew only when requirements.txt changes.
 .venv/.stamp: requirements.txt

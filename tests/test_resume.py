@@ -143,7 +143,7 @@ def test_kills_at_random_moments_lose_nothing():
     ({}, {"validation": (A, CLEAN)}, "validation"),
     ({}, {"memory": 10**6}, "memory"),
     ({}, {"clean": CLEAN}, "images '"),
-], ids=str)
+], ids=["batch", "loss", "seed", "time limit", "validation", "memory", "clean targets"])
 def test_other_settings_are_refused(tmp_path, fields, options, named):
     file = stopped_file(tmp_path)
     with pytest.raises(ValueError, match=re.escape(named)) as caught:
