@@ -592,7 +592,8 @@ class Dataset:
         """The same where not all fit: windows of random images, shuffled, each read in time.
 
         A third of the memory is for the window that is trained on, one for the next, and one for
-        a copy while that is read.
+        a copy while that is read. A GPU does not wait for it: a thread reads ahead. On a CPU such a
+        thread would slow down all the steps.
         """
         windows = [(index, torch.randperm(len(index), generator=generator).split(batch))
                    for index in self._windows(batch, generator)]
@@ -601,12 +602,17 @@ class Dataset:
         if not windows:
             return
         reader = ThreadPoolExecutor(1)
+        ahead = self.device.type == "cuda"
+
+        def read(index: Tensor) -> Callable[[], Pairs]:
+            return reader.submit(self.at, index).result if ahead else partial(self.at, index)
+
         try:
-            coming = reader.submit(self.at, windows[0][0])
+            coming = read(windows[0][0])
             for number, (_, parts) in enumerate(windows, 1):
-                window = coming.result()
+                window = coming()
                 if number < len(windows):
-                    coming = reader.submit(self.at, windows[number][0])
+                    coming = read(windows[number][0])
                 for part in parts[start:]:
                     yield window.at(part.to(self.device))
                 start = 0
