@@ -63,7 +63,8 @@ against it. Images of any range and number of channels are trained on in their o
 The PSNR of each epoch is measured on val_data.pkl beside the training data, averaged over images
 ("per image"); without such a file it is estimated on noisy pairs held out of training, from their
 mean error ("est."). Both are without self-ensemble. FILE holds the training, each minute and after
-Ctrl-C, and at its end the weights; an older FILE is kept until the first minute or epoch is done.
+Ctrl-C, and at its end the weights; `denoise` takes it at any time. An older FILE is kept until the
+first minute or epoch is done.
 """
 DENOISE_HELP = """examples:
   python -m Miniproject_1 denoise photo.png -o denoised            writes denoised/photo.png
@@ -145,7 +146,8 @@ def _add_train_arguments(train: argparse.ArgumentParser) -> None:
                        help=f"passes over the data; default: {LEAST_EPOCHS}, with few images as "
                             f"many as make {LEAST_STEPS} steps")
     train.add_argument("--minutes", metavar="M", type=float,
-                       help="end within this time; default: no limit")
+                       help="end within this time, such as 0.5, all starts together; default: no "
+                            "limit")
     train.add_argument("--seed", metavar="S", type=random_seed, default=0, help="default: 0")
     train.add_argument("--from", metavar="FILE", type=Path, dest="start",
                        help="weights, and their recipe, to start from; default: random ones")

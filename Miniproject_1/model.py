@@ -1057,6 +1057,8 @@ class Log:
         self.history[:] = state["history"]
         self.total, self.pairs = state["total"], state["pairs"]
         self.epoch_began, self.started = now - state["epoch"], now - state["elapsed"]
+        if self.show:
+            print(f"(goes on after {state['elapsed']:.0f} s)", flush=True)
 
     @staticmethod
     def _text(row: dict, progress: float) -> str:
@@ -1515,7 +1517,8 @@ def _check_shape(name: str, images: Tensor, channels: int) -> None:
     if images.dim() != 4 or images.shape[1] != channels or images.numel() == 0:
         shape = " x ".join(map(str, images.shape)) or "a scalar"
         raise ValueError(f"{name} is {shape}, expected N x {channels} x H x W, none of them 0; use "
-                         "unsqueeze(0) for one image, Recipe(channels=...) for other channels")
+                         "[None] for one image, [:, None] for a stack of grey ones, "
+                         "Recipe(channels=...) for other channels")
 
 
 def _check_values(name: str, images: Tensor, value_range: tuple[float, float] | None) -> None:

@@ -672,10 +672,10 @@ def _check(a: Tensor, b: Tensor) -> None:
         if not isinstance(images, Tensor) or images.dtype not in DTYPES:
             raise TypeError(f"{name} is a {type(images).__name__} of dtype "
                             f"{getattr(images, 'dtype', None)}, expected a torch.Tensor of uint8, "
-                            "uint16, int16, int32 or float32")
+                            "uint16, int16, int32 or float32; use torch.as_tensor")
         if images.dim() != 4 or images.numel() == 0:
             raise ValueError(f"{name} is {tuple(images.shape)}, expected N x C x H x W, none of "
-                             "them 0")
+                             "them 0; use [:, None] for a stack of grey images")
     if a.shape != b.shape:
         raise ValueError(f"noisy_a and noisy_b are {tuple(a.shape)} and {tuple(b.shape)}, "
                          "expected equal shapes: copies of the same scenes")
