@@ -1683,10 +1683,34 @@ class Model:
         """
         started = time.monotonic()
         images = (noisy_a, noisy_b) if clean is None else (noisy_a, noisy_b, clean)
-        check_images(dict(zip(("noisy_a", "noisy_b", "clean"), images, strict=False)),
-                     self.recipe.channels, self.recipe.value_range)
+        settings = self._settings(images, validation, num_epochs, time_limit, seed, memory)
+        check_folder(checkpoint)
+        keep_freed_memory()
+        state = None if resume is None else self._take_up(Path(resume), settings)
+        if self.recipe.value_range is None and state is None:
+            self._take_units(noisy_a, noisy_b)
+        dataset = Dataset(images, self.recipe.tile, self.device, settings["memory"])
+        score = self._score(dataset, validation)
+        self.noisy_psnr = score.noisy
+        processes = Processes()
+        if processes.rank > 0:  # the first one measures and prints
+            score, progress = replace(score, measure=lambda: math.nan), False
+        log = Log(score, progress, started)
+        self.history = log.history
+        run = self._new_run(dataset, settings, log, processes, stop, state)
+        self._fit(dataset, run, Checkpoint(checkpoint, self.content, settings, resume))
+        self.stopped = run.stopped
+        if run.ended and clean is None and len(self.history) > 1:
+            self._warn_if_worse()
+
+    def _settings(self, images: tuple[Tensor, ...], validation: tuple[Tensor, Tensor] | None,
+                  num_epochs: int, time_limit: float | str | None, seed: int, memory: int) -> dict:
+        """What `train` was told, checked, by name: what has to be the same when it goes on."""
+        named = dict(zip(("noisy_a", "noisy_b", "clean"), images, strict=False))
+        check_images(named, self.recipe.channels, self.recipe.value_range)
         check_validation(validation, self.recipe.channels, self.recipe.value_range)
-        settings = asdict(self.recipe) | {
+        check_limit(time_limit, self.device)
+        return asdict(self.recipe) | {
             "num_epochs": check_count("num_epochs", num_epochs),
             "seed": check_count("seed", seed),
             "time_limit": time_limit,
@@ -1694,26 +1718,15 @@ class Model:
             "images": fingerprint(images),
             "validation": fingerprint(validation or ()),
         }
-        limit = check_limit(time_limit, self.device)
-        check_folder(checkpoint)
-        state = None if resume is None else self._take_up(Path(resume), settings)
 
-        keep_freed_memory()
-        if self.recipe.value_range is None and state is None:
-            self._take_units(noisy_a, noisy_b)
-        dataset = Dataset(images, self.recipe.tile, self.device, settings["memory"])
-        processes = Processes()
+    def _new_run(self, dataset: Dataset, settings: dict, log: Log, processes: Processes,
+                 stop: Callable[[], bool], state: dict | None) -> Run:
+        """A training at its beginning or, with the state of a checkpoint, where that was taken."""
         taken = state["schedule"]["taken"] if state else 0
         processes.check(settings | {"resume": taken}, len(dataset))
-        score = self._score(dataset, validation)
-        self.noisy_psnr = score.noisy
-        if processes.rank > 0:  # the first process measures and prints
-            score, progress = replace(score, measure=lambda: math.nan), False
-        log = Log(score, progress, started)
-        self.history = log.history
-
-        epoch = math.ceil(len(dataset) / self.recipe.batch)
+        limit = check_limit(settings["time_limit"], self.device)
         left = math.inf if state else processes.agree(self._seconds_left(log, limit), False)[0]
+        epoch = math.ceil(len(dataset) / self.recipe.batch)
         schedule = Schedule(self.recipe, settings["num_epochs"] * epoch, left, epoch)
         if schedule.steps and left <= 0:
             warn(f"{limit:g} s are too short for a single step: nothing was trained")
@@ -1722,10 +1735,7 @@ class Model:
         run = Run(self.net, noise, schedule, log, generator, processes, stop)
         if state:
             run.restore(state)
-        self._fit(dataset, run, Checkpoint(checkpoint, self.content, settings, resume))
-        self.stopped = run.stopped
-        if run.ended and clean is None and len(self.history) > 1:
-            self._warn_if_worse()
+        return run
 
     @staticmethod
     def _seconds_left(log: Log, limit: float) -> float:
