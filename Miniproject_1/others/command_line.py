@@ -188,7 +188,7 @@ def _printed_share(label: str) -> Callable[[float], None]:
 
     def report(share: float) -> None:
         nonlocal printed
-        if time.monotonic() - printed > LINE_EVERY:
+        if share == 1 or time.monotonic() - printed > LINE_EVERY:
             printed = time.monotonic()
             print(f"{label}: {100 * share:.0f} %", file=sys.stderr, flush=True)
 
@@ -197,12 +197,10 @@ def _printed_share(label: str) -> Callable[[float], None]:
 
 def _progress_lines(steps: Iterable[Step], total: int, label: str) -> Iterator[Step]:
     """`progress_bar` in plain lines."""
-    printed = time.monotonic()
+    report = _printed_share(label)
     for done, step in enumerate(steps, 1):
         yield step
-        if done == total or time.monotonic() - printed > LINE_EVERY:
-            printed = time.monotonic()
-            print(f"{label}: {100 * done // total} %", file=sys.stderr, flush=True)
+        report(done / total)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
