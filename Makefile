@@ -4,13 +4,14 @@ PYTHON := .venv/bin/python
 empty :=
 PROJECT := Proj_$(subst $(empty) ,_,$(strip $(SCIPERS)))
 
-.PHONY: help run test results report zip submission clean
+.PHONY: help run test results report weights zip submission clean
 
 help:
 	@echo 'make run      grade the pretrained network and a short training, and draw out/example.png'
 	@echo 'make test     lint, check types and run the tests'
 	@echo 'make results  write report/RESULTS.md from the results files'
 	@echo 'make report   typeset report/Report_1.pdf'
+	@echo 'make weights PHOTOS=DIR   train bestmodel.pth, for hours; typed again, it goes on'
 	@echo 'make zip SCIPERS="111111 222222 333333"          the zip to hand in'
 	@echo 'make submission SCIPERS="111111 222222 333333"   ... unpacked and graded'
 	@echo 'make clean    remove what these made, but for .venv and data'
@@ -51,6 +52,12 @@ report: .venv/.stamp report/figures/photos.png
 
 report/figures/photos.png: bestmodel.pth | .venv/.stamp
 	$(PYTHON) -m Miniproject_1.others.picture -o $@
+
+weights: .venv/.stamp
+	@test -d '$(PHOTOS)' || { echo 'error: PHOTOS is "$(PHOTOS)", expected a folder:' \
+		'make weights PHOTOS=DIR' >&2; exit 2; }
+	$(PYTHON) -m Miniproject_1.others.study.weights --photos '$(PHOTOS)' \
+		--results report/results/pretraining.jsonl
 
 zip:
 	@echo '$(strip $(SCIPERS))' | grep -Eqx '[0-9]{6}( [0-9]{6}){0,2}' || { \

@@ -1005,12 +1005,15 @@ class Log:
         score: measures the network.
         show: whether to print.
         started: when the training was called, by time.monotonic.
+        after_epoch: gets each row, and may add to it.
     """
 
-    def __init__(self, score: Score, show: bool, started: float):
+    def __init__(self, score: Score, show: bool, started: float,
+                 after_epoch: Callable[[dict], None] | None):
         self.score = score
         self.show = show
         self.started = started
+        self.after_epoch = after_epoch
         self.history: list[dict] = []
         self.total: Tensor | float = math.nan
         self.pairs = 0
@@ -1042,6 +1045,8 @@ class Log:
             "pairs_per_second": self.pairs / seconds if trained else math.nan,
             "seconds": time.monotonic() - self.started,
         }
+        if self.after_epoch:
+            self.after_epoch(row)
         self.history.append(row)
         if self.show:
             print(self._text(row, progress), flush=True)
@@ -1646,7 +1651,8 @@ class Model:
               time_limit: float | str | None = "course", seed: int = 0, progress: bool = True,
               checkpoint: str | os.PathLike | None = None,
               resume: str | os.PathLike | None = None, stop: Callable[[], bool] = lambda: False,
-              memory: int = MEMORY, clean: Tensor | None = None) -> None:
+              after_epoch: Callable[[dict], None] | None = None, memory: int = MEMORY,
+              clean: Tensor | None = None) -> None:
         """Train on pairs, from the weights that it has.
 
         It ends with the averaged weights, after Ctrl-C with those so far. If it diverges, it warns
@@ -1671,6 +1677,8 @@ class Model:
             resume: such a file, to go on from. All else is to be as it was; the time that was used
                 counts. On a CPU, the weights become those of a training in one go, to the bit.
             stop: asked after each step; True ends the training there, with a checkpoint.
+            after_epoch: called with the row of each epoch before it goes into `history` and is
+                printed, with the weights of that time in the model; it may add to the row.
             memory: bytes of pairs to hold at once; of more, random parts are read in turn.
             clean: N x C x H x W, targets in the place of the noisy ones: for a comparison only.
 
@@ -1695,7 +1703,8 @@ class Model:
         processes = Processes()
         if processes.rank > 0:  # the first one measures and prints
             score, progress = replace(score, measure=lambda: math.nan), False
-        log = Log(score, progress, started)
+            after_epoch = None
+        log = Log(score, progress, started, after_epoch)
         self.history = log.history
         run = self._new_run(dataset, settings, log, processes, stop, state)
         self._fit(dataset, run, Checkpoint(checkpoint, self.content, settings, resume))

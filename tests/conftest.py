@@ -1,7 +1,10 @@
 """The tests run on the CPU, also where there is a GPU: there, two trainings may differ in a bit."""
 
 import os
+import signal
 
+# A shell that starts the tests with & has SIGINT ignored, here and in what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before PyTorch looks
 
 import pytest  # noqa: E402

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from Miniproject_1.model import Recipe
+from Miniproject_1.others.study.published import PublishedRecipe
 
 PLACE = {"date": "2026-01-02T03:04:05+00:00", "device": "cpu", "processor": "A_B 100%",
          "threads": 2, "torch": "2.0", "command": "python -m compare -d DATA"}
@@ -27,22 +28,25 @@ def history(*scores: float, minutes: float = 1.0) -> list[dict]:
 
 def training(name: str, psnr: float, **fields) -> dict:
     """A row of `compare`."""
-    row = {"kind": "training", "name": name, "recipe": recipe(), "seed": 0, "clean_targets": False,
-           "pairs": 50_000, "pairs_seen": 500_000, "parameters": 239_296, "seconds": 1200.0,
+    row = {"kind": "training", "name": name, "network": "ours", "recipe": recipe(), "seed": 0,
+           "clean_targets": False, "pairs": 50_000, "pairs_seen": 500_000,
+           "parameters": 239_296, "seconds": 1200.0, "pairs_per_second": 190.0,
            "psnr": psnr, "psnr_pooled": psnr - 1, "psnr_without_self_ensemble": psnr - 0.06,
            "data": DATA, "validation": VALIDATION, "history": history(20.5, psnr - 0.5, psnr)}
     return row | NOISY | PLACE | fields
 
 
 def published(psnr: float, **fields) -> dict:
-    """A row of `compare` of the published network, which has no recipe and no self-ensemble."""
-    own = {"recipe": None, "psnr_without_self_ensemble": None, "parameters": 1_354_435}
+    """A row of `compare` of the published network, which has no self-ensemble."""
+    own = {"network": "published", "recipe": asdict(PublishedRecipe()),
+           "psnr_without_self_ensemble": None, "parameters": 1_354_435}
     return training("published", psnr, **own, **fields)
 
 
 def speed(name: str, rate: float, flops: float, passes: int, **fields) -> dict:
     """A row of `compare --throughput`."""
-    row = {"kind": "throughput", "name": name, "recipe": recipe(), "parameters": 239_296,
+    row = {"kind": "throughput", "name": name, "network": "ours", "recipe": recipe(),
+           "parameters": 239_296,
            "passes": passes, "flops_per_pair": flops, "precision": "bfloat16",
            "pairs_per_second": rate, "share": 0.5, "ratio": rate / 400, "turns": 5,
            "turn_seconds": 8.0, "images_per_second": 900.0,
@@ -86,7 +90,7 @@ def measured() -> dict[str, list[dict]]:
         ],
         "speed.jsonl": [
             speed("ours", 400.0, 1.2e9, 2),
-            speed("published", 80.0, 2.7e9, 1, parameters=1_354_435, recipe=None,
+            speed("published", 80.0, 2.7e9, 1, parameters=1_354_435, network="published",
                   images_per_second_self_ensemble=None, precision="float32"),
         ],
         "ablations.jsonl": [

@@ -17,6 +17,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 HARNESS = ROOT / "test.py"
+LIMIT = 20  # seconds for a submission: several times what one takes, since other tests run beside
 
 
 def command(*arguments) -> list[str]:
@@ -26,7 +27,7 @@ def command(*arguments) -> list[str]:
 def grade(*arguments, folder: Path) -> subprocess.CompletedProcess:
     """A run of the harness that has `folder` for temporary files."""
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=120, env=variables(folder)
+        command(*arguments), capture_output=True, text=True, timeout=300, env=variables(folder)
     )
 
 
@@ -95,7 +96,7 @@ def graded(tmp_path_factory, data, has_sandbox):
     paths = submissions.write_class(folder / "class", **places)
     paths = [path for path in paths if has_sandbox or path.name not in submissions.SANDBOXED]
     before = contents(folder)
-    options = ("--jobs", 4, "--limit", 6, "--memory", 1)
+    options = ("--jobs", 4, "--limit", LIMIT, "--memory", 1)
     run = grade("-p", *paths, "-d", data, "-o", out, *options, folder=folder)
     assert (out / "results.json").exists(), run.stderr
     return folder, rows_in(out), run, before

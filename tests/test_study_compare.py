@@ -1,22 +1,23 @@
-"""The comparison: trainings, speed and weights as rows of results."""
+"""The comparison of recipes: its command, its data and the speed."""
 
 import json
 import signal
 import threading
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
 from helpers import QUICK, noisy_pairs, quick_model
 
-from Miniproject_1.model import psnr
 from Miniproject_1.others.datasets import build
 from Miniproject_1.others.files import load_tensors, save_tensors
 from Miniproject_1.others.results import checksum
-from Miniproject_1.others.study.compare import Budget, main, pooled_psnr, summary, train, weigh
+from Miniproject_1.others.study.compare import main, summary
 from Miniproject_1.others.study.data import TrainingData, ValidationData, load_training
+from Miniproject_1.others.study.published import PublishedRecipe
 from Miniproject_1.others.study.speed import throughput
+from Miniproject_1.others.study.training import Budget, train
 
 COUNT = 24  # pairs
 
@@ -56,77 +57,12 @@ def assert_refused(capsys, *arguments, words):
         assert word in lines[0]
 
 
-# ---- trainings ---------------------------------------------------------------------------------
-
-
-def test_a_row_says_what_was_trained_and_how_well_it_denoises(images):
-    training, validation = images
-    row = train("quick", QUICK, Budget(epochs=2), 3, training, validation, progress=False)
-    assert (row["kind"], row["name"], row["recipe"]) == ("training", "quick", asdict(QUICK))
-    assert (row["seed"], row["epochs"], row["clean_targets"]) == (3, 2, False)
-    assert (row["pairs"], row["pairs_seen"], len(row["history"])) == (COUNT, 2 * COUNT, 3)
-    assert row["parameters"] == sum(w.numel() for w in quick_model().net.parameters())
-    assert row["psnr_without_self_ensemble"] == pytest.approx(row["history"][-1]["psnr"])
-    assert row["noisy_psnr"] == psnr(validation.noisy, validation.clean)
-    assert row["psnr"] > row["noisy_psnr"]
-
-
-def test_a_seed_gives_the_same_training(images):
-    scores = [train("quick", QUICK, Budget(epochs=1), seed, *images, progress=False)["psnr"]
-              for seed in (1, 1, 2)]
-    assert scores[0] == scores[1] != scores[2]
-
-
-def test_minutes_end_a_training(images):
-    row = train("quick", QUICK, Budget(minutes=0.02), 0, *images, progress=False)
-    assert row["minutes"] == 0.02 and "epochs" not in row
-    assert 0 < row["seconds"] < 60
-
-
-def test_the_published_network_is_trained_alike(images):
-    row = train("published", None, Budget(epochs=1), 0, *images, progress=False)
-    assert row["recipe"] is None and row["psnr_without_self_ensemble"] is None
-    assert row["pairs_seen"] == COUNT and row["parameters"] == 1_354_435
-
-
-def test_clean_targets_take_the_place_of_noisy_ones(images):
-    """The loss of a network that has yet to learn is far higher on black targets."""
-    training, validation = images
-    black = replace(training, clean=torch.zeros_like(training.a))
-    noisy_row = train("quick", QUICK, Budget(epochs=1), 0, *images, progress=False)
-    black_row = train("quick", QUICK, Budget(epochs=1), 0, black, validation, progress=False)
-    assert black_row["clean_targets"] and not noisy_row["clean_targets"]
-    assert black_row["history"][1]["loss"] > noisy_row["history"][1]["loss"] + 1  # nat
-
-
-def test_the_published_network_refuses_clean_targets(images):
-    training, validation = images
-    with pytest.raises(ValueError, match="published"):
-        train("published", None, Budget(epochs=1), 0, replace(training, clean=training.a),
-              validation, progress=False)
-
-
-def test_pooled_psnr_is_of_the_mean_error():
-    clean = torch.zeros(2, 1, 4, 4)
-    noisy = torch.cat((torch.full((1, 1, 4, 4), 25.5), torch.zeros(1, 1, 4, 4)))
-    assert pooled_psnr(noisy, clean) == pytest.approx(23.0103)  # mse 0.01 and 0: 0.005
-    assert pooled_psnr(clean, clean) == float("inf")
-
-
-# ---- weights and speed -------------------------------------------------------------------------
-
-
-def test_weights_are_measured_with_their_recipe(images, tmp_path):
-    model, (_, validation) = quick_model(widths=(4,)), images
-    model.save(tmp_path / "some.pth")
-    row = weigh(tmp_path / "some.pth", validation)
-    assert (row["kind"], row["name"]) == ("weights", "some.pth")
-    assert row["recipe"]["widths"] == (4,)
-    assert row["psnr"] == pytest.approx(psnr(model.predict(validation.noisy), validation.clean))
+# ---- speed -------------------------------------------------------------------------------------
 
 
 def test_speed_is_measured_of_each(images):
-    recipes = {"quick": QUICK, "one direction": replace(QUICK, swap="none"), "published": None}
+    recipes = {"quick": QUICK, "one direction": replace(QUICK, swap="none"),
+               "published": PublishedRecipe()}
     rows = throughput(recipes, *images, turns=1, turn_seconds=0.2, product_side=64)
     quick, one, published = rows
     assert [row["name"] for row in rows] == list(recipes)

@@ -5,7 +5,8 @@ import re
 import pytest
 from measured import history, measured, published, write
 
-from Miniproject_1.others.study.figures import latex, macros, main, psnr_after, scientific
+from Miniproject_1.others.study.figures import main
+from Miniproject_1.others.study.macros import latex, macros, psnr_after, scientific
 from Miniproject_1.others.study.measurements import COMMANDS, read
 
 
@@ -49,9 +50,16 @@ def test_the_recipe_is_that_of_the_training(files, tmp_path):
 
 def test_ablations_are_lines_of_a_table(files, tmp_path):
     lines = numbers_of(files, tmp_path)["AblationRows"].split(r"\\")
-    assert lines[0] == r"three levels & 25.10 & \ensuremath{+0.10} & 0.24 "
+    assert lines[0] == r"three levels & 25.10 & \ensuremath{+0.100} & 0.24 "
     assert [line.split("&")[0].strip() for line in lines] == [
-        "three levels", "ours", "MSE loss", ""]
+        "three levels", "ours", "no self-ensemble", "MSE loss", ""]
+
+
+def test_ablations_of_several_seeds_have_a_deviation(files, tmp_path):
+    files["ablations.jsonl"] += [row | {"seed": 1} for row in files["ablations.jsonl"]]
+    numbers = numbers_of(files, tmp_path)
+    assert r"\ensuremath{-0.100 \pm 0.000}" in numbers["AblationRows"]
+    assert numbers["AblationSeeds"] == "2"
 
 
 def test_a_time_that_was_not_measured_is_refused():
@@ -89,7 +97,7 @@ def test_figure_and_numbers_are_the_same_for_the_same_results(files, tmp_path):
         assert main(["--results", str(results), "-o", str(output)]) == 0
         paths = sorted(path for path in output.rglob("*") if path.is_file())
         written.append([path.read_bytes() for path in paths])
-    assert [path.name for path in paths] == ["training.pdf", "numbers.tex"]
+    assert [path.name for path in paths] == ["network.pdf", "training.pdf", "numbers.tex"]
     assert written[0] == written[1] and written[0][0].startswith(b"%PDF")
 
 

@@ -40,9 +40,41 @@ def test_the_history_has_a_row_for_each_epoch():
 
 
 def test_the_history_has_rows_within_an_epoch_by_time():
-    history = trained(epochs=1, row_every=1e-6).history
-    assert sum(row["pairs"] for row in history) == 24
-    assert len(history) == 3  # one of each step
+    a, b, clean = noisy_pairs(24, side=8)
+    model = PublishedModel(PublishedRecipe(batch=8))
+    model.train(a, b, 1, validation=(a, clean), progress=False, row_every=1e-6)
+    assert [row["pairs"] for row in model.history] == [8, 8, 8]  # one of each step
+
+
+def test_the_loss_is_the_one_of_the_recipe():
+    """Of the untrained network, whose step is too small to matter."""
+    a, b, clean = noisy_pairs(8, side=8)
+    still = {"batch": 8, "learning_rate": 1e-12, "dropout": 0.0}
+    errors = {}
+    for loss in ("mse", "l1"):
+        torch.manual_seed(0)
+        model = PublishedModel(PublishedRecipe(loss=loss, **still))
+        with torch.no_grad():
+            error = torch.cat((model.net.train()(a) - b, model.net(b) - a))
+        model.train(a, b, 1, validation=(a, clean), progress=False)
+        errors[loss] = model.history[0]["loss"]
+        bound = {"mse": error.square(), "l1": error.abs()}[loss].flatten(1).mean(1)
+        assert bound.min() < errors[loss] < bound.max()
+    assert errors["mse"] != pytest.approx(errors["l1"], rel=0.5)
+
+
+def test_each_row_goes_through_after_epoch():
+    a, b, clean = noisy_pairs(8, side=8)
+    model = PublishedModel(PublishedRecipe(batch=8))
+    model.train(a, b, 2, validation=(a, clean), progress=False,
+                after_epoch=lambda row: row.update(mine=row["epoch"] * 10))
+    assert [row["mine"] for row in model.history] == [10, 20]
+
+
+@pytest.mark.parametrize("field", [{"loss": "log"}, {"batch": 0}, {"learning_rate": -1.0}])
+def test_a_recipe_with_an_impossible_value_is_refused(field):
+    with pytest.raises(ValueError, match=f"{[*field][0]} is .*expected"):
+        PublishedRecipe(**field)
 
 
 def test_time_ends_the_training():

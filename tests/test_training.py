@@ -198,6 +198,15 @@ def test_with_validation_the_history_has_the_psnr_per_image():
     assert model.history[-1]["pairs"] == 96  # none is held out
 
 
+def test_after_epoch_sees_the_weights_of_each_epoch_and_adds_to_its_row():
+    def add(row):
+        row["mine"] = psnr(model.predict(A[:8], self_ensemble=False), CLEAN[:8])
+
+    model = quick_model()
+    model.train(A, B, 2, validation=(A[:8], CLEAN[:8]), progress=False, after_epoch=add)
+    assert [row["mine"] for row in model.history] == [row["psnr"] for row in model.history]
+
+
 def test_progress_is_a_row_per_epoch(capsys):
     model = quick_model()
     model.train(A, B, 2)

@@ -1,7 +1,8 @@
-"""What all command lines share: errors of one line, Ctrl-C, the type of --seed, a progress bar."""
+"""What all command lines share: errors of one line, Ctrl-C, types of options, a progress bar."""
 
 import argparse
 import functools
+import math
 import signal
 import sys
 import time
@@ -133,6 +134,22 @@ def random_seed(text: str) -> int:
         expected = "expected an integer from 0 to 2^63 - 1"
         raise argparse.ArgumentTypeError(f"{text} is no seed, {expected}")
     return int(text)
+
+
+def number(kind: type[int] | type[float]) -> Callable[[str], float]:
+    """The type of an option that takes a finite number above 0."""
+
+    def parsed(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(0)
+        if not 0 < value < math.inf:
+            noun = "an integer" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text} given, expected {noun} above 0")
+        return value
+
+    return parsed
 
 
 def progress_bar(steps: Iterable[Step], total: int, label: str, show: bool) -> Iterator[Step]:

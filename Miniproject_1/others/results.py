@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def circumstances() -> dict:
     """What belongs to every figure.
 
     Returns:
-        `date` (UTC, ISO 8601), `device` ("cpu" or "cuda"), `processor`, `threads` and `torch`.
+        `date` (UTC, ISO 8601), `device` ("cpu" or "cuda"), `processor`, `threads`, the versions
+        `torch` and `python`, and `commit`.
     """
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -55,7 +57,32 @@ def circumstances() -> dict:
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "python": platform.python_version(),
+        "commit": commit(),
     }
+
+
+def commit() -> str | None:
+    """The commit of this code.
+
+    Returns:
+        Its first digits, with "+" where files were changed since; None outside a clone of git.
+    """
+    root = Path(__file__).resolve().parents[2]
+    try:
+        if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root:
+            return None  # a copy, such as an installed one, within another repository
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        return _git(root, "rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git prints; CalledProcessError where it fails."""
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True,
+                          check=True)
+    return done.stdout.strip()
 
 
 def checksum(*tensors: Tensor) -> str:

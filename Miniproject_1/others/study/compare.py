@@ -1,172 +1,25 @@
 """Compare recipes side by side: `python -m Miniproject_1.others.study.compare [NAME ...]`.
 
 It trains each for the same time or on the same pairs, or measures their speed, or measures a file
-of weights. Each result is a row, a line of JSON in the results file:
-
-    kind                        "training", "throughput" or "weights"
-    name, recipe                of recipes.py, or of the file of weights; null for the published one
-    seed, epochs or minutes     of the training
-    clean_targets               whether the targets were clean images
-    pairs, pairs_seen           in the training data that were used; in all steps together
-    parameters, seconds         of the network; of the training
-    psnr, psnr_pooled           dB, as `predict` denoises the validation images: mean over images;
-                                of their mean error
-    psnr_without_self_ensemble  dB, mean over images; null where there is none to leave out
-    noisy_psnr, noisy_psnr_pooled   the same of the noisy images
-    data, validation            what the images are, without a path
-    history                     of the training, by epoch
-    command                     makes the row again, DATA and VALIDATION are paths
-
-with date, device, processor, threads and torch. Rows of "throughput" are those of speed.py.
+of weights. Each result is a row, a line of JSON in the results file, as training.py and speed.py
+say, with the command that makes it again, in which DATA and VALIDATION are paths.
 """
 
 import argparse
-import math
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from ...model import Model, Recipe, psnr
-from ..command_line import Parser, program, random_seed
-from .data import TrainingData, ValidationData, load_training, load_validation
-from .published import PublishedModel
-from .recipes import OURS, PUBLISHED, RECIPES, Denoiser, contestants, new_model, parameter_count
+from ..command_line import Parser, number, program, random_seed
+from .data import load_training, load_validation
+from .recipes import OURS, PUBLISHED, RECIPES, contestants
 from .rows import Row, budget, collect, decibels, grouped, markdown, mean, seeds, title
-from .speed import ENDLESS, pairs_per_second, throughput
+from .speed import throughput
+from .training import Budget, train, weigh
 
 PROGRAM = "python -m Miniproject_1.others.study.compare"
 MINUTES = 5.0  # of a training, by default
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long a training may take: so many epochs, or so many minutes."""
-
-    epochs: int | None = None
-    minutes: float | None = None
-
-    def row(self) -> dict:
-        """What a row of results says of it."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
-
-
-# ---- measurements ------------------------------------------------------------------------------
-
-
-def train(name: str, recipe: Recipe | None, how_long: Budget, seed: int, training: TrainingData,
-          validation: ValidationData, progress: bool = True) -> Row:
-    """Train a recipe from new weights and measure it.
-
-    Args:
-        name: Of the recipe.
-        recipe: None for the published network.
-        how_long: The budget of the training.
-        seed: Of the weights, and of shuffling and augmentation.
-        training: The pairs; their clean images, if there are any, are the targets.
-        validation: The images to measure on.
-        progress: Whether to print a line per epoch.
-
-    Returns:
-        A row of kind "training", without command.
-
-    Raises:
-        ValueError: The published network has clean targets, or no epoch came to its end.
-    """
-    if recipe is None and training.clean is not None:
-        raise ValueError("the published network has no training on clean targets; leave it out")
-    epochs = ENDLESS if how_long.epochs is None else how_long.epochs
-    limit = None if how_long.minutes is None else 60 * how_long.minutes
-    images = (validation.noisy, validation.clean)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # draws weights and, in the published network, dropout
-        model = new_model(recipe)
-        fit = model.train
-        if isinstance(model, Model):
-            fit = partial(model.train, clean=training.clean)
-        fit(training.a, training.b, epochs, validation=images, time_limit=limit, seed=seed,
-            progress=progress)
-    pairs_per_second(model.history)  # raises where there was no epoch
-    return _row("training", name, model) | how_long.row() | {
-        "seed": seed,
-        "clean_targets": training.clean is not None,
-        "pairs": len(training.a),
-        "pairs_seen": sum(row["pairs"] for row in model.history),
-        "seconds": model.history[-1]["seconds"],
-        **accuracy(model, validation),
-        "data": training.about,
-        "validation": validation.about,
-        "history": model.history,
-    }
-
-
-def weigh(file: Path, validation: ValidationData) -> Row:
-    """Measure a file of weights.
-
-    Args:
-        file: Written by `Model.save`.
-        validation: The images to measure on.
-
-    Returns:
-        A row of kind "weights", without command.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is damaged.
-    """
-    model = Model()
-    model.load_pretrained_model(file)
-    scores = accuracy(model, validation)
-    return _row("weights", file.name, model) | scores | {"validation": validation.about}
-
-
-def _row(kind: str, name: str, model: Denoiser) -> Row:
-    """What a row says of the network."""
-    recipe = None if isinstance(model, PublishedModel) else asdict(model.recipe)
-    return {"kind": kind, "name": name, "recipe": recipe, "parameters": parameter_count(model)}
-
-
-def accuracy(model: Denoiser, validation: ValidationData) -> dict:
-    """The PSNR of a model.
-
-    Args:
-        model: Trained or not.
-        validation: The images to measure on.
-
-    Returns:
-        What a row says of PSNR, in dB.
-    """
-    noisy, clean = validation.noisy, validation.clean
-    denoised = model.predict(noisy)
-    single = None
-    if isinstance(model, Model):
-        single = psnr(model.predict(noisy, self_ensemble=False), clean)
-    return {
-        "psnr": psnr(denoised, clean),
-        "psnr_pooled": pooled_psnr(denoised, clean),
-        "psnr_without_self_ensemble": single,
-        "noisy_psnr": psnr(noisy, clean),
-        "noisy_psnr_pooled": pooled_psnr(noisy, clean),
-    }
-
-
-def pooled_psnr(images: Tensor, clean: Tensor) -> float:
-    """PSNR of the mean squared error over all images.
-
-    Args:
-        images, clean: N x C x H x W, values 0-255.
-
-    Returns:
-        dB, infinite for images without error.
-    """
-    error = (images.double() - clean.to(images.device).double()) / 255
-    mse = error.square().mean().item()
-    return -10 * math.log10(mse) if mse > 0 else math.inf
 
 
 # ---- what is printed ---------------------------------------------------------------------------
@@ -201,8 +54,7 @@ def score_table(rows: list[Row]) -> str:
         first = group[0]
         work = ["", ""]
         if first["kind"] == "training":
-            rates = [{"rate": pairs_per_second(row["history"])} for row in group]
-            work = [f"{mean(group, 'pairs_seen'):,.0f}", f"{mean(rates, 'rate'):,.0f}"]
+            work = [f"{mean(group, 'pairs_seen'):,.0f}", f"{mean(group, 'pairs_per_second'):,.0f}"]
         lines.append([title(first), budget(first), decibels(group, "psnr", 3),
                       decibels(group, "psnr_pooled", 3), seeds(group), work[0],
                       f"{first['parameters']:,}", work[1]])
@@ -307,7 +159,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _parser() -> Parser:
-    names = "; ".join([*RECIPES, PUBLISHED])
+    names = "; ".join(RECIPES)
     parser = Parser(prog=PROGRAM, description="Compare recipes side by side.")
     add = parser.add_argument
     add("names", metavar="NAME", nargs="*", help=f"of {names}; default: {OURS} {PUBLISHED}")
@@ -331,22 +183,6 @@ def _parser() -> Parser:
     what.add_argument("--weights", metavar="FILE", type=Path,
                       help="measure weights, such as bestmodel.pth, instead of training")
     return parser
-
-
-def number(kind: type[int] | type[float]) -> Callable[[str], float]:
-    """The type of an option that takes a finite number above 0."""
-
-    def parsed(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = kind(0)
-        if not 0 < value < math.inf:
-            noun = "an integer" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text} given, expected {noun} above 0")
-        return value
-
-    return parsed
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a comparison trains on and is measured on, and what the results say of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,15 @@ class TrainingData:
     b: Tensor
     clean: Tensor | None
     about: dict
+
+    def first(self, count: int, clean: bool) -> "TrainingData":
+        """So many pairs, the first ones, with their clean images or without."""
+        targets = self.clean[:count] if clean and self.clean is not None else None
+        return replace(self, a=self.a[:count], b=self.b[:count], clean=targets)
+
+    def after(self, count: int, most: int) -> tuple[Tensor, Tensor]:
+        """The pairs that follow the first ones, at most so many."""
+        return self.a[count:count + most], self.b[count:count + most]
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ def load_training(folder: Path, count: int | None = None, clean: bool = False) -
     if count > len(a):
         raise ValueError(f"{folder / 'train_data.pkl'} has {len(a):,} pairs, expected at least "
                          f"{count:,}; choose fewer or make more")
-    return TrainingData(a[:count], b[:count], None if targets is None else targets[:count], about)
+    return TrainingData(a, b, targets, about).first(count, clean)
 
 
 def load_validation(file: Path) -> ValidationData:

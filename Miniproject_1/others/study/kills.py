@@ -33,8 +33,7 @@ from torch import Tensor
 
 from ... import model as module
 from ...model import Model, Recipe
-from ..command_line import Parser, program, progress_bar, random_seed
-from .compare import number
+from ..command_line import Parser, number, program, progress_bar, random_seed
 from .rows import Row, collect, markdown
 
 PROGRAM = "python -m Miniproject_1.others.study.kills"

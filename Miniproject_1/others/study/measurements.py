@@ -1,6 +1,5 @@
 """The results files that page and report are made from, and the choice of rows in them."""
 
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,10 @@ from .compare import PROGRAM as COMPARE
 from .kills import PROGRAM as KILLS
 from .noises import PROGRAM as NOISES
 from .parallel import PROGRAM as PARALLEL
-from .recipes import OURS, PUBLISHED, RECIPES
+from .recipes import OURS, PUBLISHED
 from .robustness import PROGRAM as ROBUSTNESS
 from .rows import Row, budget, grouped, latest, title
+from .sweep import PROGRAM as SWEEP
 
 LONG_EPOCHS = 10  # of our longest training
 SHORT_MINUTES, EQUAL_MINUTES = 1, 5  # of ours
@@ -32,7 +32,7 @@ COMMANDS = {
         f"{COMPARE} {OURS} {IMAGES} --pairs 20000 --epochs 1 --clean-targets",
     ),
     "speed.jsonl": (f"{COMPARE} {OURS} {PUBLISHED} {IMAGES} --throughput",),
-    "ablations.jsonl": (f"{COMPARE} {shlex.join(RECIPES)} {IMAGES} --pairs 10000 --epochs 1",),
+    "ablations.jsonl": (f"{SWEEP} ablations {IMAGES}",),
     "robustness.json": (f"{ROBUSTNESS} --photos PHOTOS",),
     "noises.jsonl": (
         f"{NOISES} --photos PHOTOS --minutes 10",

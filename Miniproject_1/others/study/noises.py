@@ -34,13 +34,12 @@ import torch
 from torch import Tensor
 
 from ...model import Model, Recipe, psnr, tiles
-from ..command_line import Parser, program, random_seed
+from ..command_line import Parser, number, program, random_seed
 from ..images import image_files, read_rgb, to_tensor
 from ..look import look
 from ..photos import split_files
 from ..results import checksum
 from ..scenes import scenes
-from .compare import number
 from .filters import best_blur, bm3d
 from .kinds import KINDS, Kind
 from .rows import Row, collect, decibels, grouped, markdown

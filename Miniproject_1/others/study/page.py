@@ -8,6 +8,7 @@ import statistics
 import sys
 import textwrap
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..command_line import Parser, program
@@ -16,8 +17,8 @@ from . import kills, noises, parallel, robustness
 from .compare import speed_table
 from .kinds import CLIPPED
 from .measurements import MACHINE, Results, read, target_pairs
-from .recipes import OURS
-from .rows import Row, budget, decibels, grouped, markdown, mean, seeds, title
+from .recipes import OURS, changes
+from .rows import Row, budget, decibels, grouped, markdown, mean, seeds, spread, title
 
 PROGRAM = "python -m Miniproject_1.others.study.page"
 RESULTS = Path("report/results")
@@ -107,53 +108,69 @@ def targets(results: Results) -> str:
 
 
 def ablations(results: Results) -> str:
-    """All recipes on few pairs, from high to low PSNR."""
+    """All recipes after the same training, from high to low PSNR."""
     rows = results.ablations
     lines = []
-    for name, change, group, gap in compared(rows):
-        against = "" if name == OURS else f"{gap:+.3f}"
-        parameters = f"{group[0]['parameters']:,}"
-        lines.append([name, change, decibels(group, digits=3), against, parameters])
-    heads = ["recipe", "change", "per image", f"against {OURS}", "parameters"]
+    for ablation in compared(rows):
+        against = spread(ablation.gaps, 3) if ablation.change else ""
+        rate = f"{mean(ablation.rows, 'pairs_per_second'):,.0f}"
+        lines.append([ablation.name, ablation.change, decibels(ablation.rows, ablation.key, 3),
+                      against, f"{ablation.rows[0]['parameters']:,}", rate])
+    heads = ["recipe", "change", "per image", f"against {OURS}", "parameters", "pairs/s"]
     return section(
-        "Ablations", f"One change of the recipe each, {budget(rows[0])}: a short training, which "
-        "favours what learns quickly.", markdown(heads, lines, texts=2), rows, "ablations.jsonl")
+        "Ablations", f"One change of the recipe each, {budget(rows[0])}. Differences are of "
+        "trainings with the same seed.", markdown(heads, lines, texts=2), rows, "ablations.jsonl")
 
 
-def compared(rows: list[Row]) -> list[tuple[str, str, list[Row], float]]:
-    """Ablations as (name, what it changes, a row per seed, dB above ours), best first.
+@dataclass(frozen=True)
+class Ablation:
+    """One change of the recipe.
+
+    Attributes:
+        name, change: Of the recipe, and in what it differs from ours; "" for ours.
+        rows: One per seed.
+        key: The quantity in them, in dB.
+        gaps: dB above ours of the same seed.
+    """
+
+    name: str
+    change: str
+    rows: list[Row]
+    key: str
+    gaps: list[float]
+
+
+def compared(rows: list[Row]) -> list[Ablation]:
+    """The ablations, best first.
 
     Args:
         rows: Of ablations.jsonl.
 
     Returns:
-        One of each name.
+        One of each name, and ours without self-ensemble.
 
     Raises:
         ValueError: "ours" is missing, or has other seeds than another recipe.
     """
-    groups = grouped(rows, ("name",))
-    ours = [group for group in groups if group[0]["name"] == OURS]
-    if not ours:
+    groups = {group[0]["name"]: sorted(group, key=lambda row: row["seed"])
+              for group in grouped(rows, ("name",))}
+    if OURS not in groups:
         raise ValueError(f"ablations.jsonl has no training of {OURS}, which all are compared with")
-    for group in groups:
-        if seeds(group) != seeds(ours[0]):
-            raise ValueError(f"ablations.jsonl has seeds {seeds(group)} of {group[0]['name']}, but "
-                             f"{seeds(ours[0])} of {OURS}; train both with the same --seeds")
-    recipe, score = ours[0][0]["recipe"], mean(ours[0], "psnr")
-    groups.sort(key=lambda group: -mean(group, "psnr"))
-    return [(group[0]["name"], changes(group[0]["recipe"], recipe), group,
-             mean(group, "psnr") - score) for group in groups]
+    ours = groups[OURS]
+    for name, group in groups.items():
+        if seeds(group) != seeds(ours):
+            raise ValueError(f"ablations.jsonl has seeds {seeds(group)} of {name}, but "
+                             f"{seeds(ours)} of {OURS}; train both with the same --seeds")
 
+    def gaps(group: list[Row], key: str) -> list[float]:
+        return [row[key] - own["psnr"] for row, own in zip(group, ours, strict=True)]
 
-def changes(recipe: dict, ours: dict) -> str:
-    """Such as "optimizer adam, learning_rate 0.002"."""
-    texts = []
-    for field, value in recipe.items():
-        if value != ours.get(field):
-            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            texts.append(f"{field} {shown}")
-    return "; ".join(texts)
+    found = [Ablation(name, changes(group[0]["recipe"], ours[0]["recipe"]), group, "psnr",
+                      gaps(group, "psnr")) for name, group in groups.items()]
+    single = "psnr_without_self_ensemble"
+    found.append(Ablation("no self-ensemble", "predict(self_ensemble=False)", ours, single,
+                          gaps(ours, single)))
+    return sorted(found, key=lambda ablation: -statistics.mean(ablation.gaps))
 
 
 def other_sizes(results: Results) -> str:

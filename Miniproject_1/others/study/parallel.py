@@ -27,9 +27,8 @@ from pathlib import Path
 import torch
 
 from ...model import Model, Recipe
-from ..command_line import Parser, program
+from ..command_line import Parser, number, program
 from ..processes import joined
-from .compare import number
 from .recipes import OURS
 from .rows import Row, collect, markdown
 from .speed import ENDLESS, TURN_SECONDS, TURNS, pairs_per_second

@@ -6,27 +6,42 @@ interface is that of `Miniproject_1.Model`, as far as a comparison needs it.
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch.nn.functional import l1_loss, mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 from ...model import psnr
 
 MULTIPLE = 8  # pixels: sides are multiples of it, as three levels halve them
+LOSSES = {"mse": mse_loss, "l1": l1_loss}
 
 
 @dataclass(frozen=True)
 class PublishedRecipe:
-    """How the published network is trained, and how often it is measured."""
+    """How the published network is trained.
 
+    Raises:
+        ValueError: A field has an impossible value.
+    """
+
+    loss: str = "mse"  # or "l1"
     batch: int = 32  # pairs per step, in float32
     learning_rate: float = 1e-3  # of Adam, constant
     betas: tuple[float, float] = (0.9, 0.99)  # of Adam
     dropout: float = 0.1  # share of the values
-    row_every: float = 150.0  # seconds of training between two rows of the history
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss is {self.loss!r}, expected one of {', '.join(LOSSES)}")
+        if not isinstance(self.batch, int) or self.batch < 1:
+            raise ValueError(f"batch is {self.batch!r}, expected an integer from 1 up")
+        if not isinstance(self.learning_rate, float) or not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate is {self.learning_rate!r}, expected a number above 0")
 
 
 class PublishedUNet(nn.Module):
@@ -82,24 +97,30 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds = 0.0
         self.pairs = 0  # since the last row
+        self.loss: Tensor | float = 0.0  # sum over these pairs
         self.row_at = 0.0  # seconds at the last row
         self.resumed = time.monotonic()
 
     def resume(self) -> None:
         self.resumed = time.monotonic()
 
-    def count(self, pairs: int) -> None:
-        """A step on so many pairs is done."""
+    def count(self, loss: Tensor, pairs: int) -> None:
+        """A step on so many pairs is done, whose mean loss is this."""
         now = time.monotonic()
         self.seconds += now - self.resumed
         self.resumed = now
         self.pairs += pairs
+        self.loss += loss.detach() * pairs
 
     def row(self) -> dict:
         """What the history says of the steps since the last row."""
-        rate = self.pairs / (self.seconds - self.row_at)
-        row = {"pairs": self.pairs, "pairs_per_second": rate, "seconds": self.seconds}
-        self.pairs = 0
+        row = {
+            "loss": float(self.loss) / self.pairs,
+            "pairs": self.pairs,
+            "pairs_per_second": self.pairs / (self.seconds - self.row_at),
+            "seconds": self.seconds,
+        }
+        self.pairs, self.loss = 0, 0.0
         self.row_at = self.seconds
         return row
 
@@ -113,7 +134,7 @@ class PublishedModel:
         recipe: How it is trained; by default `PublishedRecipe()`.
 
     Attributes:
-        history: Of the last `train`: a dictionary per epoch, and one every `row_every` seconds.
+        history: Of the last `train`: a dictionary per epoch.
     """
 
     def __init__(self, recipe: PublishedRecipe | None = None):
@@ -124,7 +145,8 @@ class PublishedModel:
 
     def train(self, noisy_a: Tensor, noisy_b: Tensor, num_epochs: int, *,
               validation: tuple[Tensor, Tensor], time_limit: float | None = None, seed: int = 0,
-              progress: bool = True) -> None:
+              progress: bool = True, row_every: float = math.inf,
+              after_epoch: Callable[[dict], None] | None = None) -> None:
         """Train on pairs until the epochs or the time are over.
 
         The clock stands still while the PSNR is measured.
@@ -136,6 +158,8 @@ class PublishedModel:
             time_limit: Seconds of training; None: no limit.
             seed: Of shuffling and of the directions of the pairs.
             progress: Whether to print a line per row of the history.
+            row_every: Seconds of training between two rows of the history within an epoch.
+            after_epoch: Called with each row before it goes into the history; it may add to it.
 
         Raises:
             ValueError: Images are of another shape.
@@ -150,41 +174,44 @@ class PublishedModel:
 
         self.history = []
         watch = Stopwatch()
-        row_due = self.recipe.row_every
+        end_row = partial(self._end_row, watch, validation, progress, after_epoch)
+        row_due = row_every
         for epoch in range(1, num_epochs + 1):
             watch.resume()
             for a, b in loader:
-                self._step(a, b, optimizer, generator)
-                watch.count(len(a))
+                watch.count(self._step(a, b, optimizer, generator), len(a))
                 if watch.seconds > limit:
                     break
                 if watch.seconds > row_due:
-                    self._end_row(epoch, watch, validation, progress)
-                    row_due += self.recipe.row_every
+                    end_row(epoch)
+                    row_due += row_every
                     watch.resume()
             if watch.pairs:
-                self._end_row(epoch, watch, validation, progress)
+                end_row(epoch)
             if watch.seconds > limit:
                 break
 
     def _step(self, a: Tensor, b: Tensor, optimizer: torch.optim.Optimizer,
-              generator: torch.Generator) -> None:
-        """One step on one direction of each pair, drawn at random."""
+              generator: torch.Generator) -> Tensor:
+        """One step on one direction of each pair, drawn at random; its loss."""
         self.net.train()
         a, b = a.to(self.device), b.to(self.device)
         swap = torch.rand(len(a), 1, 1, 1, generator=generator).to(self.device) < 0.5
         source, target = torch.where(swap, b, a), torch.where(swap, a, b)
-        loss = mse_loss(self.net(source), target)
+        loss = LOSSES[self.recipe.loss](self.net(source), target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        return loss
 
-    def _end_row(self, epoch: int, watch: Stopwatch, validation: tuple[Tensor, Tensor],
-                 progress: bool) -> None:
+    def _end_row(self, watch: Stopwatch, validation: tuple[Tensor, Tensor], progress: bool,
+                 after_epoch: Callable[[dict], None] | None, epoch: int) -> None:
         """Measure, and add a row to the history."""
         noisy, clean = validation
         score = psnr(self.predict(noisy), clean)
         row = {"epoch": epoch, "psnr": score, "kind": "per image"} | watch.row()
+        if after_epoch:
+            after_epoch(row)
         self.history.append(row)
         if progress:
             print("{epoch:5d} {psnr:7.2f} dB {pairs_per_second:8.0f} pairs/s {seconds:8.0f} s"

@@ -76,6 +76,14 @@ def decibels(rows: Sequence[Row], key: str = "psnr", digits: int = 2) -> str:
     return f"{text} ± {statistics.stdev(row[key] for row in rows):.{digits}f}"
 
 
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Such as "+0.10", for several "+0.10 ± 0.01" (standard deviation), "-" for none."""
+    if not values:
+        return "-"
+    text = f"{statistics.mean(values):+.{digits}f}"
+    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.{digits}f}"
+
+
 def budget(row: Row) -> str:
     """Such as "10 epochs" or "5 min"; "" for what was not trained here."""
     if "epochs" in row:

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...model import Recipe, has_bf16, tiles
 from .data import TrainingData, ValidationData
 from .published import PublishedModel
-from .recipes import Denoiser, new_model, parameter_count
+from .recipes import AnyRecipe, Denoiser, network, new_model, parameter_count
 
 TURNS = 5  # of which the median counts; one more, before them, warms up
 TURN_SECONDS = 8.0  # of training in a turn
@@ -25,13 +25,13 @@ PRODUCTS = 10  # in a turn
 ENDLESS = 10**6  # epochs: the time ends the training
 
 
-def throughput(recipes: Mapping[str, Recipe | None], training: TrainingData,
+def throughput(recipes: Mapping[str, AnyRecipe], training: TrainingData,
                validation: ValidationData, turns: int = TURNS,
                turn_seconds: float = TURN_SECONDS, product_side: int = PRODUCT_SIDE) -> list[dict]:
     """Measure the speed of recipes in turns.
 
     Args:
-        recipes: By name; None is the published network.
+        recipes: By name.
         training: The pairs to train on.
         validation: The images to predict.
         turns: How many; the medians count.
@@ -59,15 +59,15 @@ def throughput(recipes: Mapping[str, Recipe | None], training: TrainingData,
         medians = _medians(measured[name][1:])
         first = rows[0] if rows else medians
         ratio = medians["pairs_per_second"] / first["pairs_per_second"]
-        rows.append({"kind": "throughput", "name": name,
-                     "recipe": None if recipe is None else asdict(recipe)}
+        rows.append({"kind": "throughput", "name": name, "network": network(recipe),
+                     "recipe": asdict(recipe)}
                     | _network(recipe, training)
                     | {"turns": turns, "turn_seconds": turn_seconds, "ratio": ratio}
                     | medians)
     return rows
 
 
-def _turn(recipe: Recipe | None, training: TrainingData, validation: ValidationData,
+def _turn(recipe: AnyRecipe, training: TrainingData, validation: ValidationData,
           seconds: float, product_side: int) -> dict[str, float | None]:
     """What is measured of one recipe in one turn."""
     model = new_model(recipe)
@@ -89,11 +89,13 @@ def _medians(turns: list[dict]) -> dict:
     return medians
 
 
-def _network(recipe: Recipe | None, training: TrainingData) -> dict:
+def _network(recipe: AnyRecipe, training: TrainingData) -> dict:
     """Parameters, FLOP per pair in training, passes per pair, precision."""
     model = new_model(recipe)
-    passes = 2 if recipe is not None and recipe.swap == "both" else 1
-    image = training.a[:1] if recipe is None else tiles(training.a[:1], recipe.tile)[:1]
+    passes, image = 1, training.a[:1]
+    if isinstance(recipe, Recipe):
+        passes = 2 if recipe.swap in ("both", "pixels") else 1
+        image = tiles(image, recipe.tile)[:1]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.net.eval()(torch.zeros(image.shape, device=model.device))
     # Gradients take twice the forward pass.
@@ -102,10 +104,10 @@ def _network(recipe: Recipe | None, training: TrainingData) -> dict:
             "precision": str(_precision(recipe)).removeprefix("torch.")}
 
 
-def _precision(recipe: Recipe | None) -> torch.dtype:
+def _precision(recipe: AnyRecipe) -> torch.dtype:
     """What the network computes in, here."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if recipe is not None and recipe.precision == "auto" and has_bf16(device):
+    if isinstance(recipe, Recipe) and recipe.precision == "auto" and has_bf16(device):
         return torch.bfloat16
     return torch.float32
 

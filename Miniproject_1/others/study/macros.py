@@ -1,0 +1,266 @@
+"""The numbers of the report: one LaTeX macro for each, from the results files.
+
+So report.tex holds no number that was measured.
+"""
+
+import re
+import statistics
+
+from ...model import Recipe
+from ..noise import CELL, SIZE
+from .measurements import (
+    EQUAL_MINUTES,
+    LONG_EPOCHS,
+    PUBLISHED_MINUTES,
+    SHORT_MINUTES,
+    Results,
+    pick,
+    target_pairs,
+)
+from .page import compared
+from .published import PublishedRecipe
+from .recipes import OURS, PUBLISHED
+from .rows import Row, mean, spread
+
+PROGRAM = "python -m Miniproject_1.others.study.figures"  # which writes them
+NEAR = 6.0  # seconds between a row of the history and the time that it is taken for
+
+Macros = dict[str, str]  # names and texts in LaTeX
+
+
+# ---- texts -------------------------------------------------------------------------------------
+
+
+def decibels(value: float, digits: int = 2) -> str:
+    return f"{value:.{digits}f}"
+
+
+def scientific(value: float) -> str:
+    """0.002 as LaTeX for 2 x 10^-3, and 0.001 for 10^-3."""
+    mantissa, exponent = f"{value:e}".split("e")
+    factor = "" if float(mantissa) == 1 else rf"{float(mantissa):g} \times "
+    return rf"\ensuremath{{{factor}10^{{{int(exponent)}}}}}"
+
+
+def escaped(text: str) -> str:
+    """The text with LaTeX's special characters escaped."""
+    return re.sub(r"[#$%&_{}]", r"\\\g<0>", text)
+
+
+def listed(values: list) -> str:
+    """Such as "32, 64 and 128"."""
+    return " and ".join(", ".join(map(str, values)).rsplit(", ", 1))
+
+
+def machine(row: Row) -> str:
+    """What a row was measured on."""
+    place = f"{row['processor']}, {row['threads']} threads, PyTorch {row['torch']}"
+    return escaped(place)
+
+
+# ---- numbers -----------------------------------------------------------------------------------
+
+
+def macros(results: Results) -> dict[str, Macros]:
+    """All macros, by the source of their numbers.
+
+    Args:
+        results: What was measured.
+
+    Returns:
+        A name for each macro, which LaTeX takes, and its text.
+
+    Raises:
+        ValueError: A measurement is missing.
+    """
+    days = sorted(row["date"][:10] for row in results.all())
+    return {
+        "the recipes": recipe_macros(results),
+        "all results": {"FirstDate": days[0], "LastDate": days[-1]},
+        "trainings.jsonl": training_macros(results),
+        f"trainings.jsonl, {EQUAL_MINUTES} minutes": equal_time_macros(results),
+        "targets.jsonl": target_macros(results),
+        "speed.jsonl": speed_macros(results),
+        "ablations.jsonl": ablation_macros(results),
+    }
+
+
+def recipe_macros(results: Results) -> Macros:
+    """The recipe of our longest training, and the published one."""
+    long = pick(results, OURS, epochs=LONG_EPOCHS)[0]
+    recipe, published = Recipe(**long["recipe"]), PublishedRecipe()
+    fewest, full = recipe.short_training
+    return {
+        "Size": f"{SIZE}",
+        "Cell": f"{CELL}",
+        "Widths": listed(list(recipe.widths)),
+        "Blocks": f"{recipe.blocks}",
+        "Batch": f"{recipe.batch}",
+        "Rate": scientific(recipe.learning_rate),
+        "FewSteps": f"{fewest}",
+        "ManySteps": f"{full}",
+        "Momentum": f"{recipe.momentum}",
+        "Ema": f"{recipe.ema}",
+        "LossFloor": scientific(recipe.loss_floor),
+        "WeightDecay": f"{recipe.weight_decay:g}",
+        "HeldOut": f"{recipe.held_out:,}",
+        "PublishedBatch": f"{published.batch}",
+        "PublishedRate": scientific(published.learning_rate),
+        "PublishedDropout": f"{published.dropout}",
+    }
+
+
+def training_macros(results: Results) -> Macros:
+    """PSNR and length of the trainings, and the PSNR of the pretrained weights."""
+    long = pick(results, OURS, epochs=LONG_EPOCHS)
+    short = pick(results, OURS, minutes=SHORT_MINUTES)
+    published = pick(results, PUBLISHED, minutes=PUBLISHED_MINUTES)
+    pretrained = [row for row in results.trainings if row["kind"] == "weights"][-1:]
+    if not pretrained:
+        raise ValueError("trainings.jsonl has no row of weights; add it by "
+                         "`python -m Miniproject_1.others.study.compare --weights bestmodel.pth`")
+    ensemble = mean(long, "psnr") - mean(long, "psnr_without_self_ensemble")
+    first = long[0]
+    return {
+        "Pairs": f"{first['pairs']:,}",
+        "ValidationImages": f"{first['validation']['images']:,}",
+        "NoisyPerImage": decibels(first["noisy_psnr"]),
+        "NoisyPooled": decibels(first["noisy_psnr_pooled"]),
+        "Epochs": f"{LONG_EPOCHS}",
+        "RetrainedPerImage": decibels(mean(long, "psnr")),
+        "RetrainedPooled": decibels(mean(long, "psnr_pooled")),
+        "EnsembleGain": decibels(ensemble),
+        "PretrainedPerImage": decibels(pretrained[0]["psnr"]),
+        "PretrainedPooled": decibels(pretrained[0]["psnr_pooled"]),
+        "PretrainedParameters": f"{pretrained[0]['parameters'] / 1e6:.2f}",
+        "ShortMinutes": f"{SHORT_MINUTES}",
+        "OursShort": decibels(mean(short, "psnr")),
+        "OursShortPooled": decibels(mean(short, "psnr_pooled")),
+        "LongMinutes": f"{PUBLISHED_MINUTES}",
+        "PublishedLong": decibels(mean(published, "psnr")),
+        "PublishedLongPooled": decibels(mean(published, "psnr_pooled")),
+        "PublishedLongEpochs": epochs(published),
+        "BenchMachine": machine(published[0]),
+    }
+
+
+def difference(value: float, other: float, digits: int = 2) -> str:
+    """Of the rounded values, as a table shows them."""
+    return decibels(round(value, digits) - round(other, digits), digits)
+
+
+def epochs(rows: list[Row]) -> str:
+    """How often each pair was seen."""
+    return f"{mean(rows, 'pairs_seen') / rows[0]['pairs']:.1f}"
+
+
+def equal_time_macros(results: Results) -> Macros:
+    """Ours and published after the same time."""
+    ours = pick(results, OURS, minutes=EQUAL_MINUTES)
+    # The published recipe has no schedule: halfway it is where a shorter training would end.
+    published = pick(results, PUBLISHED, minutes=PUBLISHED_MINUTES)
+    then = statistics.mean(psnr_after(60 * EQUAL_MINUTES, row["history"]) for row in published)
+    return {
+        "EqualMinutes": f"{EQUAL_MINUTES}",
+        "OursEqualTime": decibels(mean(ours, "psnr")),
+        "OursEqualTimePooled": decibels(mean(ours, "psnr_pooled")),
+        "OursEqualEpochs": epochs(ours),
+        "EqualTimeGain": difference(mean(ours, "psnr"), then),
+    }
+
+
+def psnr_after(seconds: float, history: list[dict]) -> float:
+    """The PSNR in dB after this time of a training.
+
+    Args:
+        seconds: Of training.
+        history: Of the training.
+
+    Returns:
+        That of the nearest row.
+
+    Raises:
+        ValueError: No row is near.
+    """
+    row = min(history, key=lambda row: abs(row["seconds"] - seconds))
+    if abs(row["seconds"] - seconds) > NEAR:
+        raise ValueError(f"trainings.jsonl has no row of the published network after {seconds:g} "
+                         f"s, the nearest one is after {row['seconds']:.0f} s; train it anew")
+    return row["psnr"]
+
+
+def target_macros(results: Results) -> Macros:
+    """Trainings of ours on noisy and on clean targets: means over seeds."""
+    pairs = target_pairs(results)
+    noisy = statistics.mean(row["psnr"] for row, _ in pairs)
+    clean = statistics.mean(row["psnr"] for _, row in pairs)
+    first = pairs[0][0]
+    return {
+        "NoisyTargets": decibels(noisy, 3),
+        "CleanTargets": decibels(clean, 3),
+        "TargetGap": difference(clean, noisy, 3),
+        "TargetPairs": f"{first['pairs']:,}",
+        "TargetEpochs": epochs([first]).removesuffix(".0"),
+    }
+
+
+def speed_macros(results: Results) -> Macros:
+    """Parameters, work and speed of both networks."""
+    rows = {row["name"]: row for row in results.speed}
+    for name in (OURS, PUBLISHED):
+        if name not in rows:
+            raise ValueError(f"speed.jsonl has no row of {name}; measure both in one run")
+    ours, published = rows[OURS], rows[PUBLISHED]
+    ratio = ours["pairs_per_second"] / published["pairs_per_second"]
+    return {
+        **network_macros("Ours", ours),
+        **network_macros("Published", published),
+        "ThroughputRatio": f"{ratio:.1f}",
+        "FlopsRatio": f"{forward_flops(published) / forward_flops(ours):.1f}",
+    }
+
+
+def network_macros(prefix: str, row: Row) -> Macros:
+    """What the table of costs says of one network."""
+    return {
+        f"{prefix}Parameters": f"{row['parameters'] / 1e6:.2f}",
+        f"{prefix}Flops": f"{forward_flops(row) / 1e6:,.0f}",
+        f"{prefix}Throughput": f"{row['pairs_per_second']:,.0f}",
+        f"{prefix}Share": escaped(f"{row['share']:.0%}"),
+    }
+
+
+def forward_flops(row: Row) -> float:
+    """Of one image; a training pass has two more, of gradients."""
+    return row["flops_per_pair"] / row["passes"] / 3
+
+
+def ablation_macros(results: Results) -> Macros:
+    """The lines of a table, `recipe & PSNR & dB against ours & parameters in M`, best first."""
+    lines = []
+    for ablation in compared(results.ablations):
+        against = signed(ablation.gaps) if ablation.change else ""
+        parameters = f"{ablation.rows[0]['parameters'] / 1e6:.2f}"
+        score = decibels(mean(ablation.rows, ablation.key))
+        lines.append(" & ".join((escaped(ablation.name), score, against, parameters)) + r" \\")
+    first = results.ablations[0]
+    return {
+        "AblationRows": " ".join(lines),
+        "AblationPairs": f"{first['pairs']:,}",
+        "AblationEpochs": epochs([first]).removesuffix(".0"),
+        "AblationSeeds": f"{len({row['seed'] for row in results.ablations})}",
+    }
+
+
+def signed(values: list[float]) -> str:
+    """A mean difference with its sign and, of several, their standard deviation."""
+    return rf"\ensuremath{{{spread(values, 3).replace('±', chr(92) + 'pm')}}}"
+
+
+def latex(sections: dict[str, Macros]) -> str:
+    """Macros as LaTeX, with a comment above each section."""
+    lines = [f"% Written by `{PROGRAM}`; do not edit."]
+    for source, numbers in sections.items():
+        lines.append(f"% {source}")
+        lines += [rf"\newcommand{{\{name}}}{{{text}}}" for name, text in numbers.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,111 @@
+"""What the sweeps of the study train. A new one is a function and a line in PRESETS."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from .recipes import CHANGES, NETWORKS, OURS, AnyRecipe, changes, network
+
+PAIRS = 50_000  # in the data, and seen by each training but where it is said
+BATCHES = (8, 16, 32, 64, 128, 256)
+STEPS = 390  # of the trainings that are compared at equal steps: 128 pairs each are about PAIRS
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A training, but for its seed.
+
+    Attributes:
+        recipe: Of ours or of the published network.
+        pairs: So many, the first ones of the data.
+        epochs: Passes over them.
+        clean_targets: Whether clean images are the targets.
+        name: What the results call it; by default the network and what its recipe changes.
+    """
+
+    recipe: AnyRecipe
+    pairs: int
+    epochs: int
+    clean_targets: bool = False
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            name = network(self.recipe)
+            changed = changes(vars(self.recipe), vars(NETWORKS[name]))
+            object.__setattr__(self, "name", "; ".join(filter(None, (name, changed))))
+
+
+def grid(base: AnyRecipe, values: Mapping[str, Sequence[Any]]) -> list[AnyRecipe]:
+    """The recipes of a grid.
+
+    Args:
+        base: What they have in common.
+        values: Of each field that varies, by name; its first field varies slowest.
+
+    Returns:
+        All combinations.
+
+    Raises:
+        ValueError: A field or a value is unknown.
+    """
+    known = [field.name for field in fields(base)]
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise ValueError(f"the recipe of {network(base)} has no field {', '.join(unknown)}, "
+                         f"expected some of: {', '.join(known)}")
+    return [replace(base, **dict(zip(values, combination, strict=True)))
+            for combination in itertools.product(*values.values())]
+
+
+# ---- presets -----------------------------------------------------------------------------------
+
+
+def table1() -> Iterator[Setting]:
+    """The published grid, of both networks: loss, learning rate, batch.
+
+    Ours takes the same multiples of its own rate.
+    """
+    for base in NETWORKS.values():
+        rates = [share * base.learning_rate for share in (0.1, 1, 2)]
+        values = {"loss": ("l1", "mse"), "learning_rate": rates, "batch": (32, 64, 128)}
+        for recipe in grid(base, values):
+            yield Setting(recipe, PAIRS // 10, 10)
+
+
+def ablations() -> Iterator[Setting]:
+    """Ours, and one change of its recipe at a time."""
+    for name, recipe in {OURS: NETWORKS[OURS], **CHANGES}.items():
+        yield Setting(recipe, PAIRS, 2, name=name)
+
+
+def batches() -> Iterator[Setting]:
+    """Ours in batches of 8 to 256, at equal pairs and at equal steps.
+
+    The learning rate stays, or grows with the square root of the batch.
+    """
+    base = NETWORKS[OURS]
+    for batch in BATCHES:
+        scaled = base.learning_rate * (batch / base.batch) ** 0.5
+        epochs = math.ceil(STEPS * batch / PAIRS)
+        for rate in sorted({base.learning_rate, scaled}):
+            recipe = replace(base, batch=batch, learning_rate=rate)
+            yield Setting(recipe, PAIRS, 1)
+            yield Setting(recipe, STEPS * batch // epochs, epochs)
+
+
+def scaling() -> Iterator[Setting]:
+    """Ours on more and more pairs, with noisy and with clean targets, for about as many steps."""
+    for pairs in (1_000, 3_000, 10_000, 50_000):
+        for clean_targets in (False, True):
+            yield Setting(NETWORKS[OURS], pairs, round(PAIRS / pairs), clean_targets)
+
+
+PRESETS: dict[str, Callable[[], Iterator[Setting]]] = {
+    "table1": table1,
+    "ablations": ablations,
+    "batches": batches,
+    "scaling": scaling,
+}

@@ -1,0 +1,74 @@
+"""The published grid and what it says of losses, batches and rates."""
+
+from dataclasses import asdict
+
+import pytest
+
+from Miniproject_1.others.study.grid import (
+    BATCHES,
+    CELLS,
+    LOSSES,
+    REPORTED,
+    SHARES,
+    cell,
+    contrasts,
+    findings,
+    seed_contrasts,
+    table,
+)
+from Miniproject_1.others.study.presets import PRESETS
+from Miniproject_1.others.study.recipes import network
+
+
+def rows_of(name, seed=0, gain=0.0):
+    """A row for each setting of a network in the sweep, as good as reported, plus a gain."""
+    recipes = [setting.recipe for setting in PRESETS["table1"]()]
+    rows = [{"network": name, "recipe": asdict(recipe), "seed": seed} for recipe in recipes
+            if network(recipe) == name]
+    return [row | {"psnr": REPORTED[cell(row)] + gain} for row in rows]
+
+
+def cells_of(text, *start):
+    """The line of a table that begins with these cells."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    return next(cells for cells in lines if cells[:len(start)] == [*start])
+
+
+@pytest.mark.parametrize("name", ["ours", "published"])
+def test_the_sweep_has_each_setting_of_the_grid_once(name):
+    assert sorted(cell(row) for row in rows_of(name)) == sorted(CELLS)
+
+
+def test_the_reported_numbers_stand_where_they_were_published():
+    assert len(REPORTED) == len(LOSSES) * len(SHARES) * len(BATCHES) == 18
+    assert max(REPORTED, key=REPORTED.get) == ("mse", 1.0, 32) and REPORTED["mse", 1.0, 32] == 24.15
+    assert REPORTED["l1", 2.0, 128] == 23.21
+
+
+def test_each_setting_has_a_line_with_all_three_results():
+    rows = rows_of("published", gain=1) + rows_of("ours", gain=2) + rows_of("ours", 1, gain=2.1)
+    text = table(rows)
+    assert len(text.splitlines()) == 2 + 18
+    line = cells_of(text, "mse", "32", "0.001")
+    assert line == ["mse", "32", "0.001", "24.15", "25.15", "0.005", "26.20 ± 0.07"]
+    assert cells_of(table(rows_of("ours")), "l1")[4] == "-"
+
+
+def test_contrasts_are_of_means_over_the_grid():
+    losses = contrasts({place: float(place.loss == "mse") for place in CELLS})
+    assert losses["MSE above L1"] == 1 and losses["batch 32 above 128"] == pytest.approx(0)
+    batches = contrasts({place: -place.batch for place in CELLS})
+    assert (batches["batch 32 above 64"], batches["batch 32 above 128"]) == (32, 96)
+    rates = contrasts({place: place.share for place in CELLS})
+    assert rates["its rate above a tenth"] == pytest.approx(0.9)
+    assert rates["its rate above the double"] == pytest.approx(-1)
+
+
+def test_findings_have_the_spread_over_seeds_that_are_complete():
+    rows = rows_of("ours") + rows_of("ours", 1) + rows_of("ours", 2)[:17]
+    for row in rows[:18]:
+        row["psnr"] += 0.2 * (row["recipe"]["loss"] == "mse")
+    assert len(seed_contrasts(rows, "ours")) == 2
+    line = cells_of(findings(rows), "MSE above L1")
+    reported = contrasts(REPORTED)["MSE above L1"]
+    assert line == ["MSE above L1", f"{reported:+.2f}", "-", f"{reported + 0.1:+.2f} ± 0.14"]

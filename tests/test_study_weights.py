@@ -1,0 +1,72 @@
+"""The command that makes the pretrained weights."""
+
+import json
+
+import pytest
+import torch
+from helpers import QUICK, weights_of
+
+from Miniproject_1.model import Model
+from Miniproject_1.others.study import weights
+
+
+class Stop:
+    """Ctrl-C that comes at once."""
+
+    received = 2
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def __call__(self):
+        return True
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The command in a folder of its own; -> its exit code."""
+    monkeypatch.setattr(weights, "RECIPE", QUICK)
+
+    def command(name, *more):
+        arguments = ["--folder", tmp_path / name, "-o", tmp_path / f"{name}.pth", "--pairs", 32,
+                     "--epochs", 2, "--results", tmp_path / f"{name}.jsonl", *more]
+        return weights.main([str(argument) for argument in arguments])
+
+    return command
+
+
+def loaded(file):
+    model = Model()
+    model.load_pretrained_model(file)
+    return model
+
+
+def test_one_command_makes_the_weights_and_their_log(run, tmp_path):
+    assert run("one") == 0
+    assert loaded(tmp_path / "one.pth").recipe == QUICK
+    (row,) = [json.loads(line) for line in (tmp_path / "one.jsonl").read_text().splitlines()]
+    assert (row["pairs"], row["pairs_seen"], row["seed"]) == (32, 64, 0)
+    assert row["history"][-1]["psnr"] > row["history"][0]["psnr"]
+    assert row["data"]["checksum"] and str(tmp_path) not in json.dumps(row)
+
+
+def test_stopped_it_goes_on_where_it_was(run, tmp_path, monkeypatch, capsys):
+    assert run("straight") == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(weights, "StopSignals", Stop)
+        assert run("sittings") == 130
+    assert not (tmp_path / "sittings.pth").exists()
+    assert "same command" in capsys.readouterr().err
+    assert run("sittings") == 0
+    assert "goes on" in capsys.readouterr().out
+    one, other = (weights_of(loaded(tmp_path / f"{name}.pth")) for name in ("straight", "sittings"))
+    assert torch.equal(one, other)
+
+
+def test_an_output_that_cannot_be_written_is_found_out_first(run, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert run("one", "-o", tmp_path / "file/weights.pth") == 2
+    assert "file" in capsys.readouterr().err and not (tmp_path / "one/train_data.pkl").exists()
