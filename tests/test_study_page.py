@@ -1,14 +1,19 @@
 """The page of results, which is generated from the results files."""
 
 import copy
+from dataclasses import asdict
 
 import pytest
 from helpers import ROOT
-from measured import PLACE, measured, training, write
+from measured import DATA, PLACE, measured, recipe, training, write
 
 from Miniproject_1.others.study.kinds import CLIPPED, KINDS
-from Miniproject_1.others.study.measurements import COMMANDS, read
+from Miniproject_1.others.study.measurements import COMMANDS, OPTIONAL, read
 from Miniproject_1.others.study.page import main, page
+from Miniproject_1.others.study.presets import PRESETS
+from Miniproject_1.others.study.recipes import network
+
+NEEDED = [name for name in COMMANDS if name not in OPTIONAL]
 
 
 @pytest.fixture
@@ -87,6 +92,39 @@ def test_ours_without_self_ensemble_is_an_ablation(files, tmp_path):
     assert cells(page_of(files, tmp_path), "no self-ensemble")[2:4] == ["24.940", "-0.060"]
 
 
+def test_the_published_study_has_its_settings_and_findings(files, tmp_path):
+    settings = [(setting.recipe, network(setting.recipe)) for setting in PRESETS["table1"]()]
+    files["table1.jsonl"] = [
+        training("some", 25.0 + (recipe.loss == "mse"), network=name, recipe=asdict(recipe),
+                 pairs=5_000, epochs=10) for recipe, name in settings]
+    text = page_of(files, tmp_path)
+    assert cells(text, "mse ")[1:5] == ["32", "0.0001", "23.91", "26.00"]
+    assert cells(text, "MSE above L1")[1:] == ["+0.67", "+1.00", "+1.00"]
+
+
+def test_targets_are_compared_seed_by_seed_for_each_number_of_pairs(files, tmp_path):
+    files["scaling.jsonl"] = [
+        training("ours", psnr, pairs=pairs, epochs=50_000 // pairs, clean_targets=clean, seed=seed)
+        for pairs, clean, seed, psnr in (
+            (10_000, False, 0, 25.6), (1_000, True, 0, 25.3), (1_000, False, 0, 25.0),
+            (1_000, False, 1, 25.1), (1_000, True, 1, 25.4))]
+    text = page_of(files, tmp_path)
+    assert cells(text, " 1,000")[2:] == ["25.050 ± 0.071", "25.350 ± 0.071", "+0.300 ± 0.000"]
+    assert cells(text, "10,000")[2:] == ["25.600", "-", "-"]
+
+
+def test_batches_stand_beside_the_noise_of_the_gradient(files, tmp_path):
+    own = recipe(batch=64)
+    files["batches.jsonl"] = [training("ours", 25.5, recipe=own, pairs=50_000, epochs=1),
+                              training("ours", 25.3, recipe=own, pairs=390 * 64, epochs=1)]
+    files["noise_scale.jsonl"] = [
+        {"kind": "noise scale", "name": "ours", "recipe": own, "seed": 0, "pairs": 5_000,
+         "epochs": 10, "data": DATA, "moments": [{"epoch": 5, "noise_scale": 1234.5}]} | PLACE]
+    text = page_of(files, tmp_path)
+    assert cells(text, "   64")[1:] == ["0.005", "25.500", "25.300"]
+    assert cells(text, "ours   |     5")[2:] == ["1,234"]
+
+
 def test_robustness_has_a_line_for_each_case(files, tmp_path):
     line = cells(page_of(files, tmp_path), "32 x 32, 1 sample")
     assert line[1:] == ["222", "21.53", "26.74", "-0.31", "5"]
@@ -123,20 +161,20 @@ def test_machines_are_told_apart(files, tmp_path):
     assert "- bestmodel.pth: another (cpu" in page_of(files, tmp_path)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NEEDED)
 def test_a_missing_file_is_named_with_the_command_that_makes_it(files, tmp_path, name):
     del files[name]
     assert_refused(files, tmp_path, name, COMMANDS[name][0])
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NEEDED)
 def test_rows_of_another_kind_are_refused(files, tmp_path, name):
     files[name].append({"kind": "other"})
     files[name] = files[name][-1:] if name.endswith(".json") else files[name]
     assert_refused(files, tmp_path, name, "other")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NEEDED)
 def test_rows_without_a_field_are_refused(files, tmp_path, name):
     del files[name][-1]["torch"]
     assert_refused(files, tmp_path, name, "torch")

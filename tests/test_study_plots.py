@@ -39,7 +39,7 @@ def test_the_grid_has_all_points_of_all_three_results():
     for axes, gain in ((reported, 0), (published, 1), (ours, 2)):
         lines = lines_of(axes)
         assert len(lines) == 6
-        assert lines["MSE, rate x 1"] == [
+        assert lines["MSE, rate × 1"] == [
             (32, 24.15 + gain), (64, 24.07 + gain), (128, 24.03 + gain)]
 
 

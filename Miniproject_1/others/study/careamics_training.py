@@ -15,7 +15,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,18 +26,23 @@ from ..command_line import Parser, number, program, random_seed
 from .compare import MINUTES, summary
 from .data import TrainingData, ValidationData, load_training, load_validation
 from .rows import Row, collect
+from .speed import ENDLESS
 from .training import pooled_psnr
 
 PROGRAM = "python -m Miniproject_1.others.study.careamics_training"
+NETWORK = "careamics"  # in the rows
 BATCH = 64  # pairs; the patches are whole images
+HELD = 100  # pairs for its own validation: to choose them itself takes minutes for 50,000
 
 
-def train(minutes: float, seed: int, training: TrainingData, validation: ValidationData) -> Row:
+def train(minutes: float, seed: int, joint: bool, training: TrainingData,
+          validation: ValidationData) -> Row:
     """Train CAREamics and measure it.
 
     Args:
         minutes: Of the training.
         seed: Of the training.
+        joint: Whether one network sees all channels; by default it trains one for each.
         training: The pairs.
         validation: The images to measure on.
 
@@ -45,41 +52,30 @@ def train(minutes: float, seed: int, training: TrainingData, validation: Validat
     Raises:
         ValueError: CAREamics is missing.
     """
-    try:
-        import careamics
-        from careamics import CAREamist
-        from careamics.config import create_advanced_n2n_config
-        from lightning.pytorch.callbacks import Timer
-    except ImportError as error:
-        raise ValueError(f"CAREamics is missing ({error}): run this with the Python of an "
-                         "environment made from Miniproject_1/others/study/careamics.txt") from error
-    side = training.a.shape[-1]
-    config = create_advanced_n2n_config(
-        experiment_name="pairs", data_type="array", axes="SCYX", patch_size=[side, side],
-        batch_size=BATCH, num_epochs=10**6, n_channels_in=training.a.shape[1], seed=seed)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = CAREamist(config, work_dir=folder, enable_progress_bar=False,
-                            callbacks=[Timer(duration={"minutes": minutes})])
-        began = time.monotonic()
-        trainer.train(train_data=training.a.numpy(), train_data_target=training.b.numpy())
-        seconds = time.monotonic() - began
-        steps = trainer.trainer.global_step
-        pages, _ = trainer.predict(validation.noisy.numpy())
-    denoised = torch.as_tensor(pages[0]).reshape(validation.noisy.shape).clamp(0, 255)
     noisy, clean = validation.noisy, validation.clean
+    a, b = training.a.numpy(), training.b.numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        careamist = _careamist(minutes, seed, joint, a.shape, folder)
+        began = time.monotonic()
+        careamist.train(train_data=a[:-HELD], train_data_target=b[:-HELD], val_data=a[-HELD:],
+                        val_data_target=b[-HELD:])
+        seconds = time.monotonic() - began
+        seen = careamist.trainer.global_step * BATCH
+        (pages, *_), _ = careamist.predict(noisy.numpy())
+    denoised = torch.as_tensor(pages).reshape(noisy.shape).clamp(0, 255)
     return {
         "kind": "training",
-        "name": f"CAREamics {careamics.__version__}",
-        "network": "careamics",
-        "recipe": config.model_dump(mode="json"),
-        "parameters": sum(weight.numel() for weight in trainer.model.parameters()),
+        "name": f"CAREamics {version('careamics')}{', channels together' if joint else ''}",
+        "network": NETWORK,
+        "recipe": careamist.config.model_dump(mode="json"),
+        "parameters": sum(weight.numel() for weight in careamist.model.parameters()),
         "minutes": minutes,
         "seed": seed,
         "clean_targets": False,
-        "pairs": len(training.a),
-        "pairs_seen": steps * BATCH,
+        "pairs": len(a),
+        "pairs_seen": seen,
         "seconds": seconds,
-        "pairs_per_second": steps * BATCH / seconds,
+        "pairs_per_second": seen / seconds,
         "psnr": psnr(denoised, clean),
         "psnr_pooled": pooled_psnr(denoised, clean),
         "psnr_without_self_ensemble": None,
@@ -91,19 +87,38 @@ def train(minutes: float, seed: int, training: TrainingData, validation: Validat
     }
 
 
+def _careamist(minutes: float, seed: int, joint: bool, shape: tuple[int, ...], folder: str) -> Any:
+    """What trains, for so many minutes, on arrays N x C x S x S."""
+    try:
+        from careamics import CAREamist
+        from careamics.config import create_advanced_n2n_config
+        from lightning.pytorch.callbacks import Timer
+    except ImportError as error:
+        raise ValueError(f"CAREamics is missing ({error}): run this with the Python of an "
+                         "environment made from Miniproject_1/others/study/careamics.txt"
+                         ) from error
+    config = create_advanced_n2n_config(
+        experiment_name="pairs", data_type="array", axes="SCYX", target_axes="SCYX",
+        patch_size=shape[-2:], batch_size=BATCH, num_epochs=ENDLESS, n_channels_in=shape[1],
+        independent_channels=not joint, seed=1 + seed)  # which it wants above 0
+    return CAREamist(config, work_dir=folder, enable_progress_bar=False,
+                     callbacks=[Timer(duration={"minutes": minutes})])
+
+
 @program
 def main(argv: list[str] | None = None) -> int:
     """Train and measure; `program` says what it takes and returns."""
     arguments = _parser().parse_args(argv)
     words = [*PROGRAM.split(), "-d", "DATA", "--validation", "VALIDATION", "--minutes",
-             f"{arguments.minutes:g}"]
+             f"{arguments.minutes:g}", *(["--joint-channels"] if arguments.joint_channels else [])]
     collect(_measured(arguments), shlex.join(words), arguments.results, summary)
     return 0
 
 
 def _measured(arguments: argparse.Namespace) -> Iterator[Row]:
     validation = load_validation(arguments.validation or arguments.data / "val_data.pkl")
-    yield train(arguments.minutes, arguments.seed, load_training(arguments.data), validation)
+    yield train(arguments.minutes, arguments.seed, arguments.joint_channels,
+                load_training(arguments.data), validation)
 
 
 def _parser() -> Parser:
@@ -115,6 +130,8 @@ def _parser() -> Parser:
         help="(noisy, clean) images to measure on; default: val_data.pkl in DIR")
     add("--minutes", metavar="M", type=number(float), default=MINUTES,
         help=f"of the training; default: {MINUTES:g}")
+    add("--joint-channels", action="store_true",
+        help="one network for all channels; default: one for each, as CAREamics has it")
     add("--seed", metavar="S", type=random_seed, default=0, help="default: 0")
     add("--results", metavar="FILE", type=Path, help="append the result, a line of JSON")
     return parser

@@ -5,8 +5,10 @@ It reads the results files only, and writes figures/*.pdf and results/numbers.te
 
 import argparse
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...model import Recipe
 from ..command_line import Parser, program
@@ -14,9 +16,20 @@ from ..files import check_writable, replacing, write_text
 from .macros import PROGRAM, latex, macros
 from .measurements import Results, read
 from .page import RESULTS
-from .plots import TEXT_WIDTH, draw_network, draw_training, save
+from .plots import (
+    COLUMN_WIDTH,
+    TEXT_WIDTH,
+    draw_batches,
+    draw_curves,
+    draw_grid,
+    draw_network,
+    draw_targets,
+    draw_training,
+    save,
+)
 
-FIGURES = ("network", "training")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @program
@@ -27,31 +40,39 @@ def main(argv: list[str] | None = None) -> int:
     numbers = arguments.output / "results/numbers.tex"
     results = read(arguments.results)
     text = latex(macros(results))
-    for file in (numbers, *(folder / f"{name}.pdf" for name in FIGURES)):
+    drawn = figures(results)
+    for file in (numbers, *(folder / f"{name}.pdf" for name in drawn)):
         check_writable(file)
-    draw(results, folder)
+    for name, (draw, width, height) in drawn.items():
+        with replacing(folder / f"{name}.pdf") as temporary:
+            save(temporary, draw, width, height)
     write_text(numbers, text)
-    print(f"wrote {numbers} and the figures in {folder}")
+    print(f"wrote {numbers} and {', '.join(drawn)} in {folder}")
     return 0
 
 
-def draw(results: Results, folder: Path) -> None:
-    """Write all figures.
+def figures(results: Results) -> dict[str, tuple[Callable[["Figure"], None], float, float]]:
+    """All figures that there are results for.
 
     Args:
         results: What was measured.
-        folder: For the files.
 
-    Raises:
-        ValueError: Matplotlib or a measurement is missing.
+    Returns:
+        (what draws it, width, height in inches), by name.
     """
-    drawn = {
+    drawn: dict[str, tuple[Callable[[Figure], None], float, float]] = {
         "network": (partial(draw_network, recipe=Recipe()), TEXT_WIDTH, 1.6),
         "training": (partial(draw_training, results=results), TEXT_WIDTH, 2.1),
     }
-    for name, (fill, width, height) in drawn.items():
-        with replacing(folder / f"{name}.pdf") as temporary:
-            save(temporary, fill, width, height)
+    if results.table1:
+        drawn["grid"] = (partial(draw_grid, rows=results.table1), TEXT_WIDTH, 2.2)
+        drawn["curves"] = (partial(draw_curves, rows=results.table1), TEXT_WIDTH, 2.0)
+    if results.batches:
+        batches = partial(draw_batches, rows=results.batches, scales=results.noise_scale)
+        drawn["batches"] = (batches, TEXT_WIDTH, 2.0)
+    if results.scaling:
+        drawn["targets"] = (partial(draw_targets, rows=results.scaling), COLUMN_WIDTH, 2.0)
+    return drawn
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -55,8 +55,7 @@ def table(rows: list[Row]) -> str:
     for place in CELLS:
         rates = {name: f"{place.share * recipe.learning_rate:g}"
                  for name, recipe in NETWORKS.items()}
-        scores = {name: decibels(here[name][place]) if place in here[name] else "-"
-                  for name in here}
+        scores = {name: decibels(here[name].get(place, [])) for name in here}
         lines.append([place.loss, str(place.batch), rates[PUBLISHED], f"{REPORTED[place]:.2f}",
                       scores[PUBLISHED], rates[OURS], scores[OURS]])
     return markdown(heads, lines)

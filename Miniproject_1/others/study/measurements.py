@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..results import read_results
+from .careamics_training import NETWORK as CAREAMICS
 from .compare import PROGRAM as COMPARE
 from .kills import PROGRAM as KILLS
+from .noise_scale import PROGRAM as NOISE_SCALE
 from .noises import PROGRAM as NOISES
 from .parallel import PROGRAM as PARALLEL
 from .recipes import OURS, PUBLISHED
 from .robustness import PROGRAM as ROBUSTNESS
 from .rows import Row, budget, grouped, latest, title
+from .sweep import IDENTITY
 from .sweep import PROGRAM as SWEEP
 
 LONG_EPOCHS = 10  # of our longest training
@@ -33,6 +36,10 @@ COMMANDS = {
     ),
     "speed.jsonl": (f"{COMPARE} {OURS} {PUBLISHED} {IMAGES} --throughput",),
     "ablations.jsonl": (f"{SWEEP} ablations {IMAGES}",),
+    "table1.jsonl": (f"{SWEEP} table1 {IMAGES}",),
+    "batches.jsonl": (f"{SWEEP} batches {IMAGES}",),
+    "noise_scale.jsonl": (f"{NOISE_SCALE} -d DATA",),
+    "scaling.jsonl": (f"{SWEEP} scaling {IMAGES}",),
     "robustness.json": (f"{ROBUSTNESS} --photos PHOTOS",),
     "noises.jsonl": (
         f"{NOISES} --photos PHOTOS --minutes 10",
@@ -41,6 +48,8 @@ COMMANDS = {
     "processes.jsonl": (PARALLEL,),
     "kills.jsonl": (KILLS,),
 }
+
+OPTIONAL = ("table1.jsonl", "batches.jsonl", "noise_scale.jsonl", "scaling.jsonl")  # they take days
 
 PLACE = ("date", "device", "processor", "threads", "torch", "command")
 SCORE = ("psnr", "psnr_pooled", "psnr_without_self_ensemble", "noisy_psnr", "noisy_psnr_pooled",
@@ -57,6 +66,7 @@ REQUIRED = {  # by kind: what a row has
     "noise": ("name", "about", "recipe", "seed", "minutes", "clean_targets", "pairs", "noisy",
               "psnr", "psnr_without_self_ensemble", "bias", "noisy_bias", "peak", "data",
               "validation", *PLACE),
+    "noise scale": ("name", "recipe", "seed", "pairs", "epochs", "moments", "data", *PLACE),
     "processes": ("name", "recipe", "processes", "one", "several", "ratio", "turns",
                   "turn_seconds", *PLACE),
     "kills": ("name", "seed", "kills", "identical", "corrupt", *PLACE),
@@ -76,14 +86,19 @@ class Results:
     targets: list[Row]
     speed: list[Row]
     ablations: list[Row]
+    table1: list[Row]
+    batches: list[Row]
+    noise_scale: list[Row]
+    scaling: list[Row]
     robustness: Row
     noises: list[Row]
     processes: list[Row]
     kills: list[Row]
 
     def all(self) -> list[Row]:
-        return [*self.trainings, *self.targets, *self.speed, *self.ablations, self.robustness,
-                *self.noises, *self.processes, *self.kills]
+        return [*self.trainings, *self.targets, *self.speed, *self.ablations, *self.table1,
+                *self.batches, *self.noise_scale, *self.scaling, self.robustness, *self.noises,
+                *self.processes, *self.kills]
 
 
 def read(folder: Path) -> Results:
@@ -103,16 +118,20 @@ def read(folder: Path) -> Results:
     targets = latest(_read(folder, "targets.jsonl", ("training",)), TRAINING)
     speed = latest(_read(folder, "speed.jsonl", ("throughput",)), ("name",))
     ablations = latest(_read(folder, "ablations.jsonl", ("training",)), TRAINING)
+    table1 = _read_sweep(folder, "table1.jsonl")
+    batches = _read_sweep(folder, "batches.jsonl")
+    scaling = _read_sweep(folder, "scaling.jsonl")
+    noise_scale = latest(_read(folder, "noise_scale.jsonl", ("noise scale",)), ("recipe", "seed"))
     robustness = _read(folder, "robustness.json", ("robustness",))[-1]
     noises = latest(_read(folder, "noises.jsonl", ("noise",)), NOISE)
     processes = latest(_read(folder, "processes.jsonl", ("processes",)), ("name", "processes"))
     kills = latest(_read(folder, "kills.jsonl", ("kills",)), ("name", "seed"))
 
     trained = [row for row in trainings if row["kind"] == "training"]
-    timed = [row for row in trained if "minutes" in row]
+    timed = [row for row in trained if "minutes" in row and row.get("network") != CAREAMICS]
     _check_alike("trainings.jsonl", trainings, ("validation",))
     _check_alike("trainings.jsonl", trained, ("data", "pairs"))
-    _check_alike("trainings.jsonl", timed, MACHINE)
+    _check_alike("trainings.jsonl", timed, MACHINE)  # CAREamics has another torch
     _check_alike("targets.jsonl", targets, ("data", "validation"))
     _check_alike("speed.jsonl", speed, ("command", *MACHINE))
     _check_alike("ablations.jsonl", ablations,
@@ -123,12 +142,22 @@ def read(folder: Path) -> Results:
     for name, rows in (("trainings.jsonl", trained), ("ablations.jsonl", ablations)):
         for group in grouped(rows, ("name",)):
             _check_alike(name, group, ("recipe",))
-    return Results(trainings, targets, speed, ablations, robustness, noises, processes, kills)
+    return Results(trainings, targets, speed, ablations, table1, batches, noise_scale, scaling,
+                   robustness, noises, processes, kills)
+
+
+def _read_sweep(folder: Path, name: str) -> list[Row]:
+    """The rows of a sweep, all of the same data."""
+    rows = latest(_read(folder, name, ("training",)), IDENTITY)
+    _check_alike(name, rows, ("validation", "data"))
+    return rows
 
 
 def _read(folder: Path, name: str, kinds: Sequence[str]) -> list[Row]:
     """The rows of a file, all of these kinds."""
     file = folder / name
+    if not file.is_file() and name in OPTIONAL:
+        return []
     if not file.is_file():
         raise ValueError(f"no {file}; {_remedy(name)}")
     rows = read_results(file)

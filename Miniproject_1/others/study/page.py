@@ -13,10 +13,11 @@ from pathlib import Path
 
 from ..command_line import Parser, program
 from ..files import check_writable, write_text
-from . import kills, noises, parallel, robustness
+from . import grid, kills, noise_scale, noises, parallel, robustness
 from .compare import speed_table
 from .kinds import CLIPPED
 from .measurements import MACHINE, Results, read, target_pairs
+from .presets import PAIRS, STEPS
 from .recipes import OURS, changes
 from .rows import Row, budget, decibels, grouped, markdown, mean, seeds, spread, title
 
@@ -46,9 +47,10 @@ def page(results: Results) -> str:
     Raises:
         ValueError: A section has no rows.
     """
-    parts = (accuracy, speed, targets, ablations, other_sizes, other_noise, several_processes,
-             survival)
-    return "\n\n".join([HEAD, *(part(results) for part in parts)]) + "\n"
+    parts = (accuracy, speed, published_grid, targets, number_of_pairs, ablations, batch_size,
+             other_sizes, other_noise, several_processes, survival)
+    texts = filter(None, (part(results) for part in parts))
+    return "\n\n".join([HEAD, *texts]) + "\n"
 
 
 # ---- sections ----------------------------------------------------------------------------------
@@ -105,6 +107,63 @@ def targets(results: Results) -> str:
     return section(
         "Cost of noisy targets", "PSNR per image of trainings that differ in their targets only.",
         markdown(heads, lines), [row for pair in pairs for row in pair], "targets.jsonl")
+
+
+def published_grid(results: Results) -> str:
+    """The published study, rerun with both networks; "" where it was not."""
+    rows = results.table1
+    if not rows:
+        return ""
+    first = rows[0]
+    about = (
+        f"PSNR per image in the settings of the published study, after {first['epochs']} epochs of "
+        f"{first['pairs']:,} pairs; as reported, after 10 epochs of 50,000 pairs of the course. "
+        "Ours takes the same multiples of its own learning rate. Below: by how much the mean over "
+        "settings that differ in nothing else is higher.")
+    return section("The published study, rerun", about,
+                   f"{grid.table(rows)}\n\n{grid.findings(rows)}", rows, "table1.jsonl")
+
+
+def number_of_pairs(results: Results) -> str:
+    """Trainings on more and more pairs, with noisy and with clean targets; "" without them."""
+    rows = results.scaling
+    if not rows:
+        return ""
+    lines = []
+    for group in sorted(grouped(rows, ("pairs",)), key=lambda group: group[0]["pairs"]):
+        noisy, clean = ({row["seed"]: row for row in group if row["clean_targets"] == wanted}
+                        for wanted in (False, True))
+        gaps = [clean[seed]["psnr"] - noisy[seed]["psnr"] for seed in noisy if seed in clean]
+        lines.append([f"{group[0]['pairs']:,}", f"{group[0]['epochs']}",
+                      decibels(list(noisy.values()), digits=3),
+                      decibels(list(clean.values()), digits=3), spread(gaps, 3)])
+    heads = ["pairs", "epochs", "noisy targets", "clean targets", "difference"]
+    return section(
+        "Number of pairs", "PSNR per image after as many steps on more and more pairs. Differences "
+        "are of trainings with the same seed.", markdown(heads, lines, texts=0), rows,
+        "scaling.jsonl")
+
+
+def batch_size(results: Results) -> str:
+    """Trainings in small and large batches, and the noise of the gradient; "" without them."""
+    rows = results.batches
+    if not rows:
+        return ""
+    lines = []
+    for group in grouped(rows, ("recipe",)):
+        recipe = group[0]["recipe"]
+        equal_pairs = [row for row in group if row["pairs"] * row["epochs"] == PAIRS]
+        equal_steps = [row for row in group if row["pairs"] * row["epochs"] != PAIRS]
+        lines.append([f"{recipe['batch']}", f"{recipe['learning_rate']:.2g}",
+                      decibels(equal_pairs, digits=3), decibels(equal_steps, digits=3)])
+    heads = ["batch", "learning rate", f"{PAIRS:,} pairs", f"{STEPS} steps"]
+    text = markdown(heads, lines, texts=0)
+    if results.noise_scale:
+        text += f"\n\n{noise_scale.table(results.noise_scale)}"
+    return section(
+        "Batch size", "PSNR per image of ours at equal pairs and at equal steps. Below: the "
+        "gradient's noise scale, the batch whose gradient is as much noise as signal, at the end "
+        "of some epochs.", text, [*rows, *results.noise_scale], "batches.jsonl")
 
 
 def ablations(results: Results) -> str:

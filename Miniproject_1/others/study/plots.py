@@ -101,7 +101,7 @@ def draw_network(figure: "Figure", recipe: Recipe) -> None:
         axes.add_patch(Rectangle((left, bottom), 0.9, 1, facecolor=colors[kind], alpha=0.75))
         names = {"blocks": f"{recipe.blocks} blocks", "down": "down", "up": "up"}
         axes.text(left + 0.45, bottom + 0.66, names.get(kind, kind), ha="center", va="center")
-        axes.text(left + 0.45, bottom + 0.3, " x ".join(map(str, shape)), ha="center",
+        axes.text(left + 0.45, bottom + 0.3, " × ".join(map(str, shape)), ha="center",
                   va="center", fontsize=6)
         boxes.append((left, bottom, kind, shape))
     for one, other in zip(boxes[:-1], boxes[1:], strict=True):
@@ -152,7 +152,7 @@ def draw_grid_panel(axes: "Axes", scores: dict[Cell, list[float]]) -> None:
             found = {batch: scores[place] for batch in BATCHES
                      if (place := Cell(loss, share, batch)) in scores}
             draw_spread(axes, found, color=color, marker=marker, linestyle=line,
-                        label=f"{loss.upper()}, rate x {share:g}")
+                        label=f"{loss.upper()}, rate × {share:g}")
 
 
 def draw_spread(axes: "Axes", values: dict[Any, list[float]], **style: Any) -> None:

@@ -60,9 +60,9 @@ def latest(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
 
 
 def mean(rows: Sequence[Row], key: str) -> float:
-    """The mean of a quantity; NaN where a row has none."""
+    """The mean of a quantity; NaN where there is no row, or one has none."""
     values = [math.nan if row.get(key) is None else float(row[key]) for row in rows]
-    return statistics.mean(values)
+    return statistics.mean(values) if values else math.nan
 
 
 def decibels(rows: Sequence[Row], key: str = "psnr", digits: int = 2) -> str:
