@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from helpers import ROOT
 from measured import history, measured, published, write
 
 from Miniproject_1.others.study.figures import main
@@ -19,6 +20,20 @@ def numbers_of(files, folder):
     """The macros as LaTeX would read them."""
     text = latex(macros(read(write(folder, files))))
     return dict(re.findall(r"^\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}$", text, re.MULTILINE))
+
+
+def test_the_committed_numbers_are_what_the_committed_results_give():
+    report = ROOT / "report"
+    committed = (report / "results/numbers.tex").read_text()
+    assert committed == latex(macros(read(report / "results")))
+
+
+def test_the_report_has_measured_numbers_as_macros_only():
+    """Decimals that stand in it are those that others report, or lengths of the layout."""
+    text = (ROOT / "report/report.tex").read_text()
+    text = re.sub(r"(?m)(?<!\\)%.*$", "", text.split(r"\begin{document}")[1])
+    text = re.sub(r"\\(includegraphics|setlength|bibitem)\b.*", "", text)
+    assert set(re.findall(r"\d+\.\d+", text)) <= {"24.15", "25.75"}
 
 
 def test_numbers(files, tmp_path):
@@ -60,6 +75,14 @@ def test_ablations_of_several_seeds_have_a_deviation(files, tmp_path):
     numbers = numbers_of(files, tmp_path)
     assert r"\ensuremath{-0.100 \pm 0.000}" in numbers["AblationRows"]
     assert numbers["AblationSeeds"] == "2"
+
+
+def test_other_noise_has_a_line_for_each_kind(files, tmp_path):
+    numbers = numbers_of(files, tmp_path)
+    first, *_ = numbers["NoiseRows"].split(r"\\")
+    assert [cell.strip() for cell in first.split("&")[1:]] == [
+        "20.25", "25.50", "30.25", "30.50", "30.62"]
+    assert (numbers["ClippedBias"], numbers["ClippedNoisyBias"]) == ("+1.3", "+1.5")
 
 
 def test_a_time_that_was_not_measured_is_refused():

@@ -8,6 +8,8 @@ import statistics
 
 from ...model import Recipe
 from ..noise import CELL, SIZE
+from . import noises
+from .kinds import CLIPPED
 from .measurements import (
     EQUAL_MINUTES,
     LONG_EPOCHS,
@@ -82,6 +84,7 @@ def macros(results: Results) -> dict[str, Macros]:
         "targets.jsonl": target_macros(results),
         "speed.jsonl": speed_macros(results),
         "ablations.jsonl": ablation_macros(results),
+        "noises.jsonl": noise_macros(results),
     }
 
 
@@ -255,6 +258,18 @@ def ablation_macros(results: Results) -> Macros:
 def signed(values: list[float]) -> str:
     """A mean difference with its sign and, of several, their standard deviation."""
     return rf"\ensuremath{{{spread(values, 3).replace('±', chr(92) + 'pm')}}}"
+
+
+def noise_macros(results: Results) -> Macros:
+    """The lines of a table, `noise & noisy & blur & BM3D & ours & clean targets`."""
+    lines = [" & ".join(map(escaped, line)) + r" \\" for line in noises.lines(results.noises)]
+    clipped = [row for row in results.noises if row["name"] == CLIPPED]
+    return {
+        "NoiseRows": " ".join(lines),
+        "NoiseMinutes": f"{results.noises[0]['minutes']:g}",
+        "ClippedBias": f"{clipped[0]['bias']:+.1f}" if clipped else "-",
+        "ClippedNoisyBias": f"{clipped[0]['noisy_bias']:+.1f}" if clipped else "-",
+    }
 
 
 def latex(sections: dict[str, Macros]) -> str:

@@ -215,15 +215,18 @@ HEADS = ("noise", "noisy", "best blur", "BM3D", "ours", "ours, clean targets")
 
 def table(rows: list[Row]) -> str:
     """A line of Markdown per kind of noise, PSNR in dB, with the mean over seeds."""
-    lines = []
+    return markdown(HEADS, lines(rows))
+
+
+def lines(rows: list[Row]) -> list[list[str]]:
+    """The cells of a table, as HEADS has them: a line per kind of noise."""
+    found = []
     for group in grouped(rows, ("name", "minutes")):
         noisy = [row for row in group if not row["clean_targets"]]
         clean = [row for row in group if row["clean_targets"]]
-        keys = ("noisy", "blur", "bm3d", "psnr")
-        cells = [decibels(noisy, key) if noisy else "-" for key in keys]
-        cells.append(decibels(clean) if clean else "-")
-        lines.append([KINDS[group[0]["name"]].about, *cells])
-    return markdown(HEADS, lines)
+        cells = [decibels(noisy, key) for key in ("noisy", "blur", "bm3d", "psnr")]
+        found.append([KINDS[group[0]["name"]].about, *cells, decibels(clean)])
+    return found
 
 
 # ---- the command -------------------------------------------------------------------------------
