@@ -5,7 +5,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from Miniproject_1.model import Recipe
+from Miniproject_1.others.study.presets import PRESETS
 from Miniproject_1.others.study.published import PublishedRecipe
+from Miniproject_1.others.study.published_study import REPORTED, cell
+from Miniproject_1.others.study.recipes import network
 
 PLACE = {"date": "2026-01-02T03:04:05+00:00", "device": "cpu", "processor": "A_B 100%",
          "threads": 2, "torch": "2.0", "command": "python -m compare -d DATA"}
@@ -43,6 +46,23 @@ def published(psnr: float, **fields) -> dict:
     return training("published", psnr, **own, **fields)
 
 
+def swept(preset: str, name: str, psnr: float, pairs: int, epochs: int, **fields) -> dict:
+    """A row of `sweep`."""
+    return training(name, psnr, preset=preset, pairs=pairs, epochs=epochs,
+                    pairs_seen=pairs * epochs, **fields)
+
+
+def grid_rows(name: str, seed: int = 0, gain: float = 0.0) -> list[dict]:
+    """A row for each setting of a network in the published grid, as good as reported, plus a gain.
+
+    They have what tells settings apart, and the PSNR.
+    """
+    recipes = [setting.recipe for setting in PRESETS["table1"]()]
+    rows = [{"network": name, "recipe": asdict(recipe), "seed": seed} for recipe in recipes
+            if network(recipe) == name]
+    return [row | {"psnr": REPORTED[cell(row)] + gain} for row in rows]
+
+
 def speed(name: str, rate: float, flops: float, passes: int, **fields) -> dict:
     """A row of `compare --throughput`."""
     row = {"kind": "throughput", "name": name, "network": "ours", "recipe": recipe(),
@@ -71,7 +91,7 @@ def measured() -> dict[str, list[dict]]:
     weights = training("bestmodel.pth", 26.05)
     for key in ("seed", "clean_targets", "pairs", "pairs_seen", "seconds", "data", "history"):
         del weights[key]
-    few = {"pairs": 20_000, "pairs_seen": 20_000, "epochs": 1}
+    few = {"preset": "ablations", "pairs": 20_000, "epochs": 1}
     case = {"case": "32 x 32, 1 sample", "images": 222, "noisy": 21.53, "denoised": 26.74,
             "smallest_gain": -0.31, "worse": 5, "checksum": "1234"}
     photos = {"kind": "photos", "photos": 222, "seed": 0, "checksum": "1234"}
@@ -94,9 +114,9 @@ def measured() -> dict[str, list[dict]]:
                   images_per_second_self_ensemble=None, precision="float32"),
         ],
         "ablations.jsonl": [
-            training("ours", 25.0, **few),
-            training("MSE loss", 24.9, recipe=recipe(loss="mse"), **few),
-            training("three levels", 25.1, recipe=recipe(widths=(32, 64, 128)), **few),
+            swept(name="ours", psnr=25.0, **few),
+            swept(name="MSE loss", psnr=24.9, recipe=recipe(loss="mse"), **few),
+            swept(name="three levels", psnr=25.1, recipe=recipe(widths=(32, 64, 128)), **few),
         ],
         "robustness.json": [
             {"kind": "robustness", "name": "bestmodel.pth", "data": photos, "cases": [case]}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from helpers import noisy_pairs, quick_model, seeded, weights_of
+from helpers import QUICK, noisy_pairs, quick_model, seeded, weights_of
 
 from Miniproject_1.others.datasets import build
 from Miniproject_1.others.study import noise_scale
@@ -26,17 +26,25 @@ def test_it_is_that_of_gradients_whose_statistics_are_known():
         size * variance, rel=5 * (2 / (size * (count - 1)))**0.5)
     assert found.squared == pytest.approx(
         squared, abs=5 * (4 * squared * variance / (batch * count))**0.5)
-    assert found.noise_scale == found.variance / found.squared
 
 
-def test_gradients_that_are_all_alike_have_none():
-    found = statistics_of([torch.ones(3)] * 4, 8)
-    assert found.noise_scale == pytest.approx(0, abs=1e-12)
+def test_the_estimate_of_the_squared_gradient_is_unbiased_where_there_is_none():
+    """Gradients of mean 0: the mean's own square, D v / (B M) = 0.8, has to be taken off.
+
+    What is left has the variance of about 2 D (v / (B M))^2, in R repeats a Rth of it.
+    """
+    repeats, count, batch, size, variance = 200, 5, 8, 8, 4.0
+    noise = variance**0.5 * torch.randn(repeats, count, batch, size, generator=seeded(),
+                                        dtype=torch.float64)
+    found = [statistics_of(list(pairs.mean(dim=1)), batch).squared for pairs in noise]
+    spread = (2 * size / repeats)**0.5 * variance / (batch * count)
+    assert 0.8 > 5 * spread
+    assert sum(found) / repeats == pytest.approx(0, abs=5 * spread)
 
 
-def test_without_a_gradient_it_is_infinite():
-    ones = torch.ones(3)
-    assert statistics_of([ones, -ones], 8).noise_scale == float("inf")
+def test_the_scale_is_the_ratio_of_means_and_infinite_without_a_gradient():
+    assert noise_scale.noise_scale([1.0, 3.0], [10.0, 30.0]) == 10
+    assert noise_scale.noise_scale([1.0, -1.0], [10.0, 30.0]) == float("inf")
 
 
 def test_measuring_changes_neither_weights_nor_gradients_wanted():
@@ -50,6 +58,7 @@ def test_measuring_changes_neither_weights_nor_gradients_wanted():
 
 
 def test_the_command_measures_at_moments_of_a_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(noise_scale, "Recipe", lambda: QUICK)
     monkeypatch.setattr(noise_scale, "PAIRS", 64)
     monkeypatch.setattr(noise_scale, "EPOCHS", 3)
     monkeypatch.setattr(noise_scale, "MOMENTS", (1, 3))
@@ -59,6 +68,7 @@ def test_the_command_measures_at_moments_of_a_training(tmp_path, monkeypatch, ca
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert [row["seed"] for row in rows] == [0, 1]
     assert [moment["epoch"] for moment in rows[0]["moments"]] == [1, 3]
+    assert rows[0]["moments"] != rows[1]["moments"]
     assert "| ours" in capsys.readouterr().out
     monkeypatch.setattr(noise_scale, "PAIRS", 65)
     assert main(["-d", str(tmp_path)]) == 2

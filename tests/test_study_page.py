@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 from helpers import ROOT
-from measured import DATA, PLACE, measured, recipe, training, write
+from measured import DATA, PLACE, measured, recipe, swept, training, write
 
 from Miniproject_1.others.study.kinds import CLIPPED, KINDS
 from Miniproject_1.others.study.measurements import COMMANDS, OPTIONAL, read
@@ -95,8 +95,8 @@ def test_ours_without_self_ensemble_is_an_ablation(files, tmp_path):
 def test_the_published_study_has_its_settings_and_findings(files, tmp_path):
     settings = [(setting.recipe, network(setting.recipe)) for setting in PRESETS["table1"]()]
     files["table1.jsonl"] = [
-        training("some", 25.0 + (recipe.loss == "mse"), network=name, recipe=asdict(recipe),
-                 pairs=5_000, epochs=10) for recipe, name in settings]
+        swept("table1", "some", 25.0 + (recipe.loss == "mse"), 5_000, 10, network=name,
+              recipe=asdict(recipe)) for recipe, name in settings]
     text = page_of(files, tmp_path)
     assert cells(text, "mse ")[1:5] == ["32", "0.0001", "23.91", "26.00"]
     assert cells(text, "MSE above L1")[1:] == ["+0.67", "+1.00", "+1.00"]
@@ -104,7 +104,7 @@ def test_the_published_study_has_its_settings_and_findings(files, tmp_path):
 
 def test_targets_are_compared_seed_by_seed_for_each_number_of_pairs(files, tmp_path):
     files["scaling.jsonl"] = [
-        training("ours", psnr, pairs=pairs, epochs=50_000 // pairs, clean_targets=clean, seed=seed)
+        swept("scaling", "ours", psnr, pairs, 50_000 // pairs, clean_targets=clean, seed=seed)
         for pairs, clean, seed, psnr in (
             (10_000, False, 0, 25.6), (1_000, True, 0, 25.3), (1_000, False, 0, 25.0),
             (1_000, False, 1, 25.1), (1_000, True, 1, 25.4))]
@@ -115,14 +115,24 @@ def test_targets_are_compared_seed_by_seed_for_each_number_of_pairs(files, tmp_p
 
 def test_batches_stand_beside_the_noise_of_the_gradient(files, tmp_path):
     own = recipe(batch=64)
-    files["batches.jsonl"] = [training("ours", 25.5, recipe=own, pairs=50_000, epochs=1),
-                              training("ours", 25.3, recipe=own, pairs=390 * 64, epochs=1)]
+    files["batches.jsonl"] = [swept("batches", "ours", 25.5, 50_000, 1, recipe=own),
+                              swept("batches", "ours", 25.3, 390 * 64, 1, recipe=own)]
     files["noise_scale.jsonl"] = [
         {"kind": "noise scale", "name": "ours", "recipe": own, "seed": 0, "pairs": 5_000,
-         "epochs": 10, "data": DATA, "moments": [{"epoch": 5, "noise_scale": 1234.5}]} | PLACE]
+         "epochs": 10, "data": DATA,
+         "moments": [{"epoch": 5, "gradient": 2.0, "variance": 2469.0}]} | PLACE]
     text = page_of(files, tmp_path)
     assert cells(text, "   64")[1:] == ["0.005", "25.500", "25.300"]
     assert cells(text, "ours   |     5")[2:] == ["1,234"]
+
+
+@pytest.mark.parametrize("changed", [
+    {"preset": "batches"}, {"pairs_seen": 49_000}, {"pairs": 500, "epochs": 100},
+    {"data": DATA | {"checksum": "other"}}])
+def test_sweeps_that_do_not_belong_together_are_refused(files, tmp_path, changed):
+    first = swept("table1", "ours", 25.0, 5_000, 10)
+    files["table1.jsonl"] = [first, first | {"seed": 1} | changed]
+    assert_refused(files, tmp_path, "table1.jsonl")
 
 
 def test_robustness_has_a_line_for_each_case(files, tmp_path):
@@ -186,8 +196,7 @@ def test_rows_without_a_field_are_refused(files, tmp_path, name):
     ("trainings.jsonl", 2, "data", {"kind": "scenes", "pairs": 9, "seed": 0, "checksum": "other"}),
     ("trainings.jsonl", 2, "recipe", {"loss": "another"}),
     ("speed.jsonl", 1, "threads", 64),
-    ("ablations.jsonl", 1, "pairs", 10),
-    ("ablations.jsonl", 1, "epochs", 2),
+    ("ablations.jsonl", 1, "data", {"kind": "scenes", "pairs": 9, "seed": 0, "checksum": "other"}),
     ("noises.jsonl", 1, "validation", {"images": 1, "checksum": "other"}),
     ("noises.jsonl", 2, "minutes", 5),
 ])

@@ -1,7 +1,7 @@
 """The figures of the report: what they draw."""
 
 import pytest
-from test_study_grid import rows_of
+from measured import grid_rows
 
 from Miniproject_1.model import Recipe
 from Miniproject_1.others.study import plots
@@ -34,7 +34,7 @@ def test_the_network_is_drawn_with_a_skip_for_each_way_up(widths):
 
 def test_the_grid_has_all_points_of_all_three_results():
     figure = Figure()
-    plots.draw_grid(figure, rows_of("published", gain=1) + rows_of("ours", gain=2))
+    plots.draw_grid(figure, grid_rows("published", gain=1) + grid_rows("ours", gain=2))
     reported, published, ours = figure.axes
     for axes, gain in ((reported, 0), (published, 1), (ours, 2)):
         lines = lines_of(axes)
@@ -52,7 +52,8 @@ def test_batches_are_drawn_by_what_is_equal_and_by_their_rate():
     rows = [row(128, PAIRS, 2 * rate, 25.1), row(128, PAIRS, rate, 25.2),
             row(32, PAIRS, rate, 25.3), row(32, PAIRS, rate, 25.5, 1),
             row(32, 32 * STEPS, rate, 25.0)]
-    scale = {"moments": [{"epoch": 1, "noise_scale": 100.0}, {"epoch": 5, "noise_scale": 300.0}]}
+    scale = {"moments": [{"epoch": 1, "gradient": 2.0, "variance": 200.0},
+                         {"epoch": 5, "gradient": 1.0, "variance": 300.0}]}
     figure = Figure()
     plots.draw_batches(figure, rows, [scale, scale])
     left, right = figure.axes
@@ -60,7 +61,7 @@ def test_batches_are_drawn_by_what_is_equal_and_by_their_rate():
         "equal pairs": [(32, 25.4), (128, 25.2)],
         "equal pairs, rate scaled": [(32, 25.4), (128, 25.1)],
         "equal steps": [(32, 25.0)], "equal steps, rate scaled": [(32, 25.0)]}
-    assert list(lines_of(right).values()) == [[(1, 100), (5, 300)]]
+    assert right.lines[0].get_xydata().tolist() == [[1, 100], [5, 300]]
 
 
 def test_targets_are_drawn_from_few_to_many_pairs():
@@ -75,7 +76,7 @@ def test_targets_are_drawn_from_few_to_many_pairs():
 def test_curves_are_of_the_setting_that_was_reported_best():
     history = [{"epoch": epoch, "psnr": 20.0 + epoch, "psnr_pooled": 19.0, "est_psnr": 19.5,
                 "loss": 1 / (1 + epoch)} for epoch in range(3)]
-    rows = [row | {"history": history} for row in rows_of("ours") + rows_of("published")]
+    rows = [row | {"history": history} for row in grid_rows("ours") + grid_rows("published")]
     best = [row for row in rows if row["psnr"] == 24.15]
     for row in best:
         row["history"] = [epoch | {"psnr": 25.0} for epoch in history]
@@ -83,3 +84,4 @@ def test_curves_are_of_the_setting_that_was_reported_best():
     plots.draw_curves(figure, rows)
     per_image = [axes.lines[0].get_xydata().tolist() for axes in figure.axes[:2]]
     assert per_image == [[[1, 25], [2, 25]]] * 2
+    plots.draw_curves(Figure(), grid_rows("ours")[:1])  # half a sweep draws what there is

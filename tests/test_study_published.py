@@ -71,7 +71,9 @@ def test_each_row_goes_through_after_epoch():
     assert [row["mine"] for row in model.history] == [10, 20]
 
 
-@pytest.mark.parametrize("field", [{"loss": "log"}, {"batch": 0}, {"learning_rate": -1.0}])
+@pytest.mark.parametrize("field", [
+    {"loss": "log"}, {"loss": ["mse"]}, {"batch": 0}, {"batch": True}, {"learning_rate": -1.0},
+    {"betas": 0.5}, {"betas": (0.9, 1)}, {"dropout": 7}])
 def test_a_recipe_with_an_impossible_value_is_refused(field):
     with pytest.raises(ValueError, match=f"{[*field][0]} is .*expected"):
         PublishedRecipe(**field)

@@ -84,7 +84,7 @@ def test_batches_are_compared_at_equal_pairs_and_at_equal_steps():
             for setting in PRESETS["batches"]()]
     equal_pairs = {batch for batch, pairs in seen if pairs == presets.PAIRS}
     equal_steps = {batch for batch, pairs in seen if pairs == presets.STEPS * batch}
-    assert equal_pairs == equal_steps == set(presets.BATCHES)
+    assert equal_pairs == equal_steps == set(presets.BATCH_SIZES)
 
 
 # ---- results files -----------------------------------------------------------------------------
@@ -142,8 +142,38 @@ def test_a_last_line_that_was_cut_short_is_trained_again(folder, small, tmp_path
     assert "cut short" in capsys.readouterr().err
 
 
+def test_a_last_line_that_only_lacks_its_end_is_kept(folder, small, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    arguments = ["table1", "-d", folder, "--seeds", 0, "--results", file, "--quiet"]
+    run(*arguments)
+    before = file.read_text()
+    file.write_text(before.rstrip())
+    run(*arguments)
+    assert file.read_text() == before
+
+
+@pytest.mark.filterwarnings("default:.*diverged")
+def test_a_training_that_diverges_is_named_and_the_others_are_done(folder, small, tmp_path, capsys,
+                                                                   monkeypatch):
+    wild = replace(QUICK, optimizer="adam", learning_rate=1e9)
+    settings = [Setting(wild, 8, 3, name="wild"), Setting(QUICK, 8, 1, name="quick")]
+    monkeypatch.setitem(PRESETS, "table1", lambda: iter(settings))
+    file = tmp_path / "rows.jsonl"
+    assert run("table1", "-d", folder, "--seeds", 0, "--results", file, "--quiet") == 2
+    assert [row["name"] for row in rows_of(file)] == ["quick"]
+    assert "1 of 2 trainings failed: wild" in capsys.readouterr().err
+
+
+def test_what_is_asked_for_twice_is_trained_once(folder, small, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    assert run("--vary", "batch", 8, 8, "-d", folder, "--pairs", 8, "--epochs", 1, "--seeds", 0, 0,
+               "--results", file) == 0
+    assert len(rows_of(file)) == 1
+
+
 @pytest.mark.parametrize("content, words", [
-    ('{"kind": "training"}\n', ["line 1", "preset"]), ("nonsense\n{}\n", ["line 1"])])
+    ('{"kind": "training"}\n', ["line 1", "preset"]), ("nonsense\n{}\n", ["line 1"]),
+    ("nonsense", ["line 1"])])
 def test_another_file_is_left_as_it_is(folder, small, tmp_path, capsys, content, words):
     file = tmp_path / "rows.jsonl"
     file.write_text(content)
@@ -171,6 +201,7 @@ def test_a_grid_of_ones_own(folder, small, tmp_path, capsys):
     (["--vary", "bach", "1"], ["bach", "batch"]),
     (["--vary", "batch", "0"], ["batch", "0"]),
     (["--vary", "batch"], ["batch", "value"]),
+    (["--vary", "batch", "8", "--vary", "batch", "16"], ["batch", "once"]),
     (["table1", "--vary", "batch", "8"], ["--vary", "--only"]),
     (["table1", "--only", "bach", "8"], ["bach", "batch"]),
     (["table1", "--only", "batch", "7"], ["--only"]),

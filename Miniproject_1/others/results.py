@@ -160,14 +160,24 @@ def read_results(path: str | os.PathLike) -> list[dict]:
         OSError: The file cannot be opened.
     """
     path = Path(path)
+    text = results_text(path)
+    if path.suffix == ".json":
+        return [_row(text, path, 1)]
+    return rows_of_lines(text, path)
+
+
+def results_text(path: Path) -> str:
+    """What a file of results holds; raises as `read_results` does."""
     if path.suffix not in (".json", ".jsonl"):
         raise ValueError(f"{path} is no file of results, expected one that ends in .json or .jsonl")
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: {error}; write these results again") from error
-    if path.suffix == ".json":
-        return [_row(text, path, 1)]
+
+
+def rows_of_lines(text: str, path: Path) -> list[dict]:
+    """The rows of a text with one per line; ValueError names the line, of the file at `path`."""
     lines = enumerate(text.splitlines(), 1)
     return [_row(line, path, number) for number, line in lines if line.strip()]
 

@@ -6,10 +6,11 @@ It runs in an environment of its own, as its versions would not fit beside ours:
     out/careamics/bin/python -m pip install -r Miniproject_1/others/study/careamics.txt
     out/careamics/bin/python -m Miniproject_1.others.study.careamics_training -d DATA
 
-The result is a row like that of a training of compare.py.
+The result is a row as training.py has it, with the configuration of CAREamics as the recipe.
 """
 
 import argparse
+import math
 import shlex
 import sys
 import tempfile
@@ -21,13 +22,18 @@ from typing import Any
 
 import torch
 
-from ...model import psnr
 from ..command_line import Parser, number, program, random_seed
 from .compare import MINUTES, summary
-from .data import TrainingData, ValidationData, load_training, load_validation
+from .data import (
+    TrainingData,
+    ValidationData,
+    add_data_options,
+    chosen_validation,
+    load_training,
+)
 from .rows import Row, collect
 from .speed import ENDLESS
-from .training import pooled_psnr
+from .training import scores
 
 PROGRAM = "python -m Miniproject_1.others.study.careamics_training"
 NETWORK = "careamics"  # in the rows
@@ -52,22 +58,25 @@ def train(minutes: float, seed: int, joint: bool, training: TrainingData,
     Raises:
         ValueError: CAREamics is missing.
     """
-    noisy, clean = validation.noisy, validation.clean
+    noisy = validation.noisy
     a, b = training.a.numpy(), training.b.numpy()
+    if len(a) <= HELD:
+        raise ValueError(f"{len(a)} pairs given, expected more than the {HELD} held out")
     with tempfile.TemporaryDirectory() as folder:
         careamist = _careamist(minutes, seed, joint, a.shape, folder)
         began = time.monotonic()
         careamist.train(train_data=a[:-HELD], train_data_target=b[:-HELD], val_data=a[-HELD:],
                         val_data_target=b[-HELD:])
         seconds = time.monotonic() - began
-        seen = careamist.trainer.global_step * BATCH
+        epochs, rest = divmod(careamist.trainer.global_step, math.ceil(len(a[:-HELD]) / BATCH))
         (pages, *_), _ = careamist.predict(noisy.numpy())
     denoised = torch.as_tensor(pages).reshape(noisy.shape).clamp(0, 255)
+    seen = epochs * len(a[:-HELD]) + rest * BATCH
     return {
         "kind": "training",
         "name": f"CAREamics {version('careamics')}{', channels together' if joint else ''}",
         "network": NETWORK,
-        "recipe": careamist.config.model_dump(mode="json"),
+        "recipe": careamist.config.model_dump(mode="json", exclude={"data_config": {"seed"}}),
         "parameters": sum(weight.numel() for weight in careamist.model.parameters()),
         "minutes": minutes,
         "seed": seed,
@@ -76,11 +85,7 @@ def train(minutes: float, seed: int, joint: bool, training: TrainingData,
         "pairs_seen": seen,
         "seconds": seconds,
         "pairs_per_second": seen / seconds,
-        "psnr": psnr(denoised, clean),
-        "psnr_pooled": pooled_psnr(denoised, clean),
-        "psnr_without_self_ensemble": None,
-        "noisy_psnr": psnr(noisy, clean),
-        "noisy_psnr_pooled": pooled_psnr(noisy, clean),
+        **scores(denoised, None, validation),
         "data": training.about,
         "validation": validation.about,
         "history": [],
@@ -110,13 +115,14 @@ def main(argv: list[str] | None = None) -> int:
     """Train and measure; `program` says what it takes and returns."""
     arguments = _parser().parse_args(argv)
     words = [*PROGRAM.split(), "-d", "DATA", "--validation", "VALIDATION", "--minutes",
-             f"{arguments.minutes:g}", *(["--joint-channels"] if arguments.joint_channels else [])]
+             f"{arguments.minutes:g}", "--seed", str(arguments.seed)]
+    words += ["--joint-channels"] if arguments.joint_channels else []
     collect(_measured(arguments), shlex.join(words), arguments.results, summary)
     return 0
 
 
 def _measured(arguments: argparse.Namespace) -> Iterator[Row]:
-    validation = load_validation(arguments.validation or arguments.data / "val_data.pkl")
+    validation = chosen_validation(arguments)
     yield train(arguments.minutes, arguments.seed, arguments.joint_channels,
                 load_training(arguments.data), validation)
 
@@ -124,10 +130,7 @@ def _measured(arguments: argparse.Namespace) -> Iterator[Row]:
 def _parser() -> Parser:
     parser = Parser(prog=PROGRAM, description="Train CAREamics on pairs and measure it.")
     add = parser.add_argument
-    add("-d", "--data", metavar="DIR", type=Path, default=Path("data"),
-        help="folder that `python -m Miniproject_1 data` made; default: data")
-    add("--validation", metavar="FILE", type=Path,
-        help="(noisy, clean) images to measure on; default: val_data.pkl in DIR")
+    add_data_options(parser)
     add("--minutes", metavar="M", type=number(float), default=MINUTES,
         help=f"of the training; default: {MINUTES:g}")
     add("--joint-channels", action="store_true",

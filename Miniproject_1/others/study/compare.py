@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..command_line import Parser, number, program, random_seed
-from .data import load_training, load_validation
+from .data import add_data_options, chosen_validation, load_training
 from .recipes import OURS, PUBLISHED, RECIPES, contestants
 from .rows import Row, budget, collect, decibels, grouped, markdown, mean, seeds, title
 from .speed import throughput
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
 def _measured(arguments: argparse.Namespace) -> Iterator[Row]:
     """The rows, one by one."""
     recipes = contestants(arguments.names)
-    validation = load_validation(arguments.validation or arguments.data / "val_data.pkl")
+    validation = chosen_validation(arguments)
     if arguments.weights:
         yield weigh(arguments.weights, validation)
         return
@@ -163,10 +163,7 @@ def _parser() -> Parser:
     parser = Parser(prog=PROGRAM, description="Compare recipes side by side.")
     add = parser.add_argument
     add("names", metavar="NAME", nargs="*", help=f"of {names}; default: {OURS} {PUBLISHED}")
-    add("-d", "--data", metavar="DIR", type=Path, default=Path("data"),
-        help="folder that `python -m Miniproject_1 data` made; default: data")
-    add("--validation", metavar="FILE", type=Path,
-        help="(noisy, clean) images to measure on; default: val_data.pkl in DIR")
+    add_data_options(parser)
     add("--pairs", metavar="N", type=number(int), help="train on the first N pairs only")
     add("--seeds", metavar="S", type=random_seed, nargs="+",
         help="train each recipe once for each seed; default: 0")

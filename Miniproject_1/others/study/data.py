@@ -1,11 +1,13 @@
 """What a comparison trains on and is measured on, and what the results say of it."""
 
+import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..command_line import Parser
 from ..datasets import ABOUT
 from ..files import load_tensors
 from ..results import checksum, read_results
@@ -27,7 +29,13 @@ class TrainingData:
     about: dict
 
     def first(self, count: int, clean: bool) -> "TrainingData":
-        """So many pairs, the first ones, with their clean images or without."""
+        """So many pairs, the first ones, with their clean images or without.
+
+        Raises:
+            ValueError: There are no clean images.
+        """
+        if clean and self.clean is None:
+            raise ValueError("the pairs have no clean images; load them with `clean`")
         targets = self.clean[:count] if clean and self.clean is not None else None
         return replace(self, a=self.a[:count], b=self.b[:count], clean=targets)
 
@@ -48,6 +56,19 @@ class ValidationData:
     noisy: Tensor
     clean: Tensor
     about: dict
+
+
+def add_data_options(parser: Parser) -> None:
+    """Give a command -d and --validation."""
+    parser.add_argument("-d", "--data", metavar="DIR", type=Path, default=Path("data"),
+                        help="folder that `python -m Miniproject_1 data` made; default: data")
+    parser.add_argument("--validation", metavar="FILE", type=Path,
+                        help="(noisy, clean) images to measure on; default: val_data.pkl in DIR")
+
+
+def chosen_validation(arguments: argparse.Namespace) -> ValidationData:
+    """The images that `add_data_options` lets choose; raises as `load_validation` does."""
+    return load_validation(arguments.validation or arguments.data / "val_data.pkl")
 
 
 def load_training(folder: Path, count: int | None = None, clean: bool = False) -> TrainingData:

@@ -251,13 +251,13 @@ def ablation_macros(results: Results) -> Macros:
         "AblationRows": " ".join(lines),
         "AblationPairs": f"{first['pairs']:,}",
         "AblationEpochs": epochs([first]).removesuffix(".0"),
-        "AblationSeeds": f"{len({row['seed'] for row in results.ablations})}",
     }
 
 
 def signed(values: list[float]) -> str:
     """A mean difference with its sign and, of several, their standard deviation."""
-    return rf"\ensuremath{{{spread(values, 3).replace('±', chr(92) + 'pm')}}}"
+    text = spread(values, 3).replace("±", r"\pm")
+    return rf"\ensuremath{{{text}}}"
 
 
 def noise_macros(results: Results) -> Macros:

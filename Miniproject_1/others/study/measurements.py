@@ -117,10 +117,13 @@ def read(folder: Path) -> Results:
     trainings = latest(_read(folder, "trainings.jsonl", ("training", "weights")), TRAINING)
     targets = latest(_read(folder, "targets.jsonl", ("training",)), TRAINING)
     speed = latest(_read(folder, "speed.jsonl", ("throughput",)), ("name",))
-    ablations = latest(_read(folder, "ablations.jsonl", ("training",)), TRAINING)
+    ablations = _read_sweep(folder, "ablations.jsonl")
     table1 = _read_sweep(folder, "table1.jsonl")
     batches = _read_sweep(folder, "batches.jsonl")
     scaling = _read_sweep(folder, "scaling.jsonl")
+    _check_alike("table1.jsonl", table1, ("pairs", "epochs"))
+    for group in grouped(scaling, ("pairs",)):
+        _check_alike("scaling.jsonl", group, ("epochs", "recipe"))
     noise_scale = latest(_read(folder, "noise_scale.jsonl", ("noise scale",)), ("recipe", "seed"))
     robustness = _read(folder, "robustness.json", ("robustness",))[-1]
     noises = latest(_read(folder, "noises.jsonl", ("noise",)), NOISE)
@@ -128,10 +131,12 @@ def read(folder: Path) -> Results:
     kills = latest(_read(folder, "kills.jsonl", ("kills",)), ("name", "seed"))
 
     trained = [row for row in trainings if row["kind"] == "training"]
-    timed = [row for row in trained if "minutes" in row and row.get("network") != CAREAMICS]
+    timed = [row for row in trained if "minutes" in row]
     _check_alike("trainings.jsonl", trainings, ("validation",))
     _check_alike("trainings.jsonl", trained, ("data", "pairs"))
-    _check_alike("trainings.jsonl", timed, MACHINE)  # CAREamics has another torch
+    _check_alike("trainings.jsonl", timed, ("device", "processor", "threads"))
+    _check_alike("trainings.jsonl", [row for row in timed if row.get("network") != CAREAMICS],
+                 ("torch",))  # CAREamics has its own
     _check_alike("targets.jsonl", targets, ("data", "validation"))
     _check_alike("speed.jsonl", speed, ("command", *MACHINE))
     _check_alike("ablations.jsonl", ablations,
@@ -147,8 +152,15 @@ def read(folder: Path) -> Results:
 
 
 def _read_sweep(folder: Path, name: str) -> list[Row]:
-    """The rows of a sweep, all of the same data."""
+    """The rows of a sweep, all of the same data and of the preset that the file is named after."""
     rows = latest(_read(folder, name, ("training",)), IDENTITY)
+    for row in rows:
+        missing = [key for key in IDENTITY if key not in row]
+        if missing or row["preset"] != Path(name).stem:
+            raise ValueError(f"{name} has a row of another kind: {_label(row)}; {_remedy(name)}")
+        if row["pairs_seen"] != row["pairs"] * row["epochs"]:
+            raise ValueError(f"{name} has a training that ended early: {_label(row)}; "
+                             f"{_remedy(name)}")
     _check_alike(name, rows, ("validation", "data"))
     return rows
 

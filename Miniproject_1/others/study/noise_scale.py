@@ -8,7 +8,7 @@ training is a row of the results file:
 
     kind               "noise scale"
     name, network, recipe, seed, pairs, epochs, data   of the training
-    moments            a list: epoch, noise_scale in pairs, gradient |G|^2, variance tr(S)
+    moments            a list: epoch, gradient |G|^2, variance tr(S), both unbiased estimates
     command            makes the row again, DATA is a path
 
 with date, device, processor, threads, versions and commit.
@@ -16,11 +16,12 @@ with date, device, processor, threads, versions and commit.
 
 import argparse
 import copy
+import math
 import shlex
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -43,15 +44,23 @@ HEADS = ("recipe", "epoch", "noise scale in pairs")
 
 @dataclass(frozen=True)
 class Gradients:
-    """What the gradients of some batches tell of those of single pairs."""
+    """What the gradients of some batches tell of those of single pairs; unbiased estimates."""
 
-    squared: float  # |G|^2, of the mean gradient; an unbiased estimate, which may be below 0
+    squared: float  # |G|^2, of the mean gradient; it may be below 0
     variance: float  # tr(S), of a single pair's gradient
 
-    @property
-    def noise_scale(self) -> float:
-        """In pairs; infinite where no gradient is seen for the noise."""
-        return self.variance / self.squared if self.squared > 0 else float("inf")
+
+def noise_scale(squared: Sequence[float], variance: Sequence[float]) -> float:
+    """The noise scale that several measurements give together.
+
+    Args:
+        squared, variance: Of each, as in `Gradients`.
+
+    Returns:
+        In pairs, the ratio of their means; infinite where no gradient is seen for the noise.
+    """
+    signal = statistics.mean(squared)
+    return statistics.mean(variance) / signal if signal > 0 else math.inf
 
 
 def statistics_of(gradients: Sequence[Tensor], batch: int) -> Gradients:
@@ -81,7 +90,7 @@ def gradients(model: Model, a: Tensor, b: Tensor, seed: int) -> Gradients:
     Args:
         model: With the weights to measure at.
         a, b: N x C x H x W noisy pairs, at least 2 BATCH of them.
-        seed: Of the augmentation.
+        seed: Of the batches and the augmentation.
 
     Returns:
         Their statistics, in float32.
@@ -93,10 +102,10 @@ def gradients(model: Model, a: Tensor, b: Tensor, seed: int) -> Gradients:
     pairs = Pairs(a.to(model.device), b.to(model.device), None).to_unit(units)
     noise = Noise.of_pairs(pairs.a, pairs.b, model.recipe.loss_floor)
     generator = torch.Generator(model.device).manual_seed(seed)
+    order = torch.randperm(len(a), generator=generator, device=model.device)
     found = []
-    for start in range(0, len(a) // BATCH * BATCH, BATCH):
-        batch = pairs.at(torch.arange(start, start + BATCH, device=model.device))
-        source, target = batch.augmented(model.recipe, generator)
+    for index in order[:len(a) // BATCH * BATCH].split(BATCH):
+        source, target = pairs.at(index).augmented(model.recipe, generator)
         with torch.enable_grad():
             net.zero_grad()
             LOSSES[model.recipe.loss](net(source), target, noise).backward()
@@ -110,32 +119,26 @@ def _flat(net: nn.Module) -> Tensor:
                       if weight.grad is not None])
 
 
-def measure(recipe: Recipe, seed: int, training: TrainingData, progress: bool = True) -> Row:
-    """Train, and measure the gradients at MOMENTS.
+def measure(seed: int, training: TrainingData, progress: bool = True) -> Row:
+    """Train ours, and measure the gradients at MOMENTS.
 
     Args:
-        recipe: Of the training.
         seed: Of the training.
         training: PAIRS pairs to train on; gradients are measured on as many that follow.
         progress: Whether to print a line per epoch.
 
     Returns:
         A row, without command.
-
-    Raises:
-        ValueError: There are too few pairs.
     """
-    if len(training.a) < 2 * PAIRS:
-        raise ValueError(f"{len(training.a):,} pairs given, expected {2 * PAIRS:,}; make more with "
-                         "`python -m Miniproject_1 data`")
+    recipe = replace(Recipe(), held_out=0)
     part, others = training.first(PAIRS, clean=False), training.after(PAIRS, PAIRS)
     moments: list[dict] = []
 
     def at_moments(row: dict) -> None:
         if row["epoch"] in MOMENTS:
             found = gradients(model, *others, seed)
-            moments.append({"epoch": row["epoch"], "noise_scale": found.noise_scale,
-                            "gradient": found.squared, "variance": found.variance})
+            moments.append({"epoch": row["epoch"], "gradient": found.squared,
+                            "variance": found.variance})
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -148,16 +151,22 @@ def measure(recipe: Recipe, seed: int, training: TrainingData, progress: bool = 
 
 
 def table(rows: list[Row]) -> str:
-    """A line of Markdown per recipe and moment, with the mean over seeds."""
+    """A line of Markdown per recipe and moment, of all seeds together."""
     lines = []
     for group in grouped(rows, ("name", "recipe")):
-        for position, moment in enumerate(group[0]["moments"]):
-            scales = [row["moments"][position]["noise_scale"] for row in group]
-            shown = f"{statistics.mean(scales):,.0f}"
-            if len(scales) > 1:
-                shown += f" ± {statistics.stdev(scales):,.0f}"
-            lines.append([group[0]["name"], str(moment["epoch"]), shown])
+        lines += [[group[0]["name"], str(epoch), f"{scale:,.0f}"]
+                  for epoch, scale in by_epoch(group).items()]
     return markdown(HEADS, lines)
+
+
+def by_epoch(rows: list[Row]) -> dict[int, float]:
+    """The noise scale at each moment, in pairs, from the rows of all seeds."""
+    moments = [moment for row in rows for moment in row["moments"]]
+    found = {}
+    for group in grouped(moments, ("epoch",)):
+        found[group[0]["epoch"]] = noise_scale([moment["gradient"] for moment in group],
+                                               [moment["variance"] for moment in group])
+    return found
 
 
 @program
@@ -175,7 +184,7 @@ def _measured(arguments: argparse.Namespace) -> Iterator[Row]:
     training = load_training(arguments.data, 2 * PAIRS)
     for seed in arguments.seeds:
         print(f"\nseed {seed}", flush=True)
-        yield measure(Recipe(), seed, training)
+        yield measure(seed, training)
 
 
 def _parser() -> argparse.ArgumentParser:

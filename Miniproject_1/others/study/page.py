@@ -13,11 +13,11 @@ from pathlib import Path
 
 from ..command_line import Parser, program
 from ..files import check_writable, write_text
-from . import grid, kills, noise_scale, noises, parallel, robustness
+from . import kills, noise_scale, noises, parallel, published_study, robustness
 from .compare import speed_table
 from .kinds import CLIPPED
 from .measurements import MACHINE, Results, read, target_pairs
-from .presets import PAIRS, STEPS
+from .presets import PAIRS, STEPS, in_common
 from .recipes import OURS, changes
 from .rows import Row, budget, decibels, grouped, markdown, mean, seeds, spread, title
 
@@ -76,7 +76,8 @@ def accuracy(results: Results) -> str:
              "seeds"]
     return section(
         "Accuracy", "PSNR of the denoised validation images. The published network of "
-        "[published.py](../Miniproject_1/others/study/published.py) has no self-ensemble.",
+        "[published.py](../Miniproject_1/others/study/published.py) has no self-ensemble, as "
+        "CAREamics has none.",
         markdown(heads, lines), rows, "trainings.jsonl")
 
 
@@ -99,10 +100,10 @@ def targets(results: Results) -> str:
         lines.append([name, decibels([noisy], digits=3), decibels([clean], digits=3),
                       f"{clean['psnr'] - noisy['psnr']:.3f}"])
     if len(pairs) > 1:
+        means = [statistics.mean(row["psnr"] for row in column)
+                 for column in zip(*pairs, strict=True)]
         gaps = [clean["psnr"] - noisy["psnr"] for noisy, clean in pairs]
-        spread = f"{statistics.mean(gaps):.3f} ± {statistics.stdev(gaps):.3f}"
-        lines.append(["mean", *(f"{statistics.mean(row['psnr'] for row in column):.3f}"
-                                for column in zip(*pairs, strict=True)), spread])
+        lines.append(["mean", *(f"{score:.3f}" for score in means), spread(gaps, 3)])
     heads = ["", "noisy targets", "clean targets", "difference"]
     return section(
         "Cost of noisy targets", "PSNR per image of trainings that differ in their targets only.",
@@ -118,10 +119,10 @@ def published_grid(results: Results) -> str:
     about = (
         f"PSNR per image in the settings of the published study, after {first['epochs']} epochs of "
         f"{first['pairs']:,} pairs; as reported, after 10 epochs of 50,000 pairs of the course. "
-        "Ours takes the same multiples of its own learning rate. Below: by how much the mean over "
-        "settings that differ in nothing else is higher.")
-    return section("The published study, rerun", about,
-                   f"{grid.table(rows)}\n\n{grid.findings(rows)}", rows, "table1.jsonl")
+        "Ours takes the same multiples of its own learning rate, and self-ensemble. The second "
+        "table has the mean difference between settings that differ in that field only.")
+    tables = f"{published_study.table(rows)}\n\n{published_study.findings(rows)}"
+    return section("The published study, rerun", about, tables, rows, "table1.jsonl")
 
 
 def number_of_pairs(results: Results) -> str:
@@ -139,8 +140,8 @@ def number_of_pairs(results: Results) -> str:
                       decibels(list(clean.values()), digits=3), spread(gaps, 3)])
     heads = ["pairs", "epochs", "noisy targets", "clean targets", "difference"]
     return section(
-        "Number of pairs", "PSNR per image after as many steps on more and more pairs. Differences "
-        "are of trainings with the same seed.", markdown(heads, lines, texts=0), rows,
+        "Number of pairs", "PSNR per image after about as many steps on more and more pairs. "
+        "Differences are of trainings with the same seed.", markdown(heads, lines, texts=0), rows,
         "scaling.jsonl")
 
 
@@ -152,10 +153,10 @@ def batch_size(results: Results) -> str:
     lines = []
     for group in grouped(rows, ("recipe",)):
         recipe = group[0]["recipe"]
-        equal_pairs = [row for row in group if row["pairs"] * row["epochs"] == PAIRS]
-        equal_steps = [row for row in group if row["pairs"] * row["epochs"] != PAIRS]
+        by_budget = {seen: [row for row in group if in_common(row) == seen]
+                     for seen in ("pairs", "steps")}
         lines.append([f"{recipe['batch']}", f"{recipe['learning_rate']:.2g}",
-                      decibels(equal_pairs, digits=3), decibels(equal_steps, digits=3)])
+                      *(decibels(some, digits=3) for some in by_budget.values())])
     heads = ["batch", "learning rate", f"{PAIRS:,} pairs", f"{STEPS} steps"]
     text = markdown(heads, lines, texts=0)
     if results.noise_scale:
@@ -163,7 +164,8 @@ def batch_size(results: Results) -> str:
     return section(
         "Batch size", "PSNR per image of ours at equal pairs and at equal steps. Below: the "
         "gradient's noise scale, the batch whose gradient is as much noise as signal, at the end "
-        "of some epochs.", text, [*rows, *results.noise_scale], "batches.jsonl")
+        "of some epochs ([noise_scale.jsonl](results/noise_scale.jsonl)).", text,
+        [*rows, *results.noise_scale], "batches.jsonl")
 
 
 def ablations(results: Results) -> str:

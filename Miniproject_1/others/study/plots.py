@@ -10,10 +10,11 @@ from torch import nn
 
 from ...model import Recipe, UNet
 from ..noise import SIZE
-from .grid import BATCHES, LOSSES, REPORTED, SHARES, Cell, by_cell
 from .measurements import EQUAL_MINUTES, LONG_EPOCHS, PUBLISHED_MINUTES, Results, pick
-from .presets import PAIRS, STEPS
-from .recipes import NETWORKS, OURS, PUBLISHED
+from .noise_scale import by_epoch
+from .presets import PLAIN_RATE, in_common
+from .published_study import BATCHES, LOSSES, REPORTED, SHARES, Cell, by_cell
+from .recipes import OURS, PUBLISHED
 from .rows import Row, grouped
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def draw_grid(figure: "Figure", rows: list[Row]) -> None:
     titles = ("published, as reported", "published, here", "ours")
     for axes, title, scores in zip(panels, titles, (reported, *measured), strict=True):
         draw_grid_panel(axes, scores)
-        axes.set(title=title, xlabel="batch", xscale="log", xticks=BATCHES)
+        axes.set(title=title, xlabel="batch", xscale="log")
         axes.set_xticks(BATCHES, labels=map(str, BATCHES))
         axes.minorticks_off()
         axes.grid(alpha=0.3)
@@ -169,15 +170,19 @@ def draw_curves(figure: "Figure", rows: list[Row]) -> None:
     """PSNR, estimated PSNR and loss of each epoch, both networks, in the setting reported best."""
     best = max(REPORTED, key=lambda place: REPORTED[place])
     for axes, network in zip(figure.subplots(1, 2), (PUBLISHED, OURS), strict=True):
-        row = by_cell(rows, network)[best][0]
+        axes.set(title=network, xlabel="epoch", ylabel="PSNR (dB)")
+        found = by_cell(rows, network).get(best)
+        if not found:
+            continue
+        row = found[0]
         history = [epoch for epoch in row["history"] if epoch["epoch"] > 0]
         x = [epoch["epoch"] for epoch in history]
         for key, color, marker, label in (
                 ("psnr", BLUE, "o", "PSNR per image"), ("psnr_pooled", GREEN, "^", "pooled"),
                 ("est_psnr", ORANGE, "s", "estimated, pooled")):
-            axes.plot(x, [epoch[key] for epoch in history], color=color, marker=marker,
-                      markersize=3, linewidth=1, label=label)
-        axes.set(title=network, xlabel="epoch", ylabel="PSNR (dB)")
+            y = [epoch[key] for epoch in history]
+            if None not in y:  # no pairs were left to estimate it with
+                axes.plot(x, y, color=color, marker=marker, markersize=3, linewidth=1, label=label)
         axes.grid(alpha=0.3)
         losses = axes.twinx()
         losses.plot(x, [epoch["loss"] for epoch in history], ":", color="0.3", label="loss")
@@ -229,45 +234,39 @@ def plot(axes: "Axes", training: Row, key: str, unit: float, style: str, color: 
 def draw_batches(figure: "Figure", rows: list[Row], scales: list[Row]) -> None:
     """PSNR against the batch at equal pairs and at equal steps; the gradient's noise scale."""
     left, right = figure.subplots(1, 2)
-    base = NETWORKS[OURS]
     for seen, color, marker in (("pairs", BLUE, "o"), ("steps", ORANGE, "s")):
         for scaled, line in ((False, "-"), (True, "--")):
-            found = batch_scores(rows, seen == "pairs", scaled, base.batch, base.learning_rate)
+            found = batch_scores(rows, seen, scaled)
             label = f"equal {seen}{', rate scaled' if scaled else ''}"
             draw_spread(left, found, color=color, marker=marker, linestyle=line, label=label)
     left.set(xlabel="batch", ylabel="PSNR (dB), per image", xscale="log")
     left.legend(frameon=False, fontsize=6)
-    moments: dict[int, list[float]] = {}
-    for row in scales:
-        for moment in row["moments"]:
-            moments.setdefault(moment["epoch"], []).append(moment["noise_scale"])
-    draw_spread(right, moments, color=BLUE, marker="o")
+    moments = by_epoch(scales)
+    right.plot(list(moments), list(moments.values()), "o-", color=BLUE, markersize=3, linewidth=1)
     right.set(xlabel="epoch", ylabel="gradient noise scale (pairs)", yscale="log")
     for axes in (left, right):
         axes.grid(alpha=0.3)
 
 
-def batch_scores(rows: list[Row], equal_pairs: bool, scaled: bool, batch: int, rate: float
-                 ) -> dict[int, list[float]]:
+def batch_scores(rows: list[Row], seen: str, scaled: bool) -> dict[int, list[float]]:
     """PSNR by batch, of one kind of comparison.
 
     Args:
         rows: Of the preset "batches".
-        equal_pairs: Whether all saw the same pairs, else as many steps.
+        seen: What all have in common: "pairs" or "steps".
         scaled: Whether the learning rate grew with the square root of the batch.
-        batch, rate: Of the recipe that all kinds of comparison share.
 
     Returns:
         A PSNR per seed for each batch, from small to large.
     """
     found: dict[int, list[float]] = {}
     for row in sorted(rows, key=lambda row: row["recipe"]["batch"]):
-        own = row["recipe"]
-        seen = row["pairs"] * row["epochs"]
-        wanted = rate * (own["batch"] / batch) ** 0.5 if scaled else rate
-        if seen == (PAIRS if equal_pairs else STEPS * own["batch"]):
-            if abs(own["learning_rate"] / wanted - 1) < 1e-6:
-                found.setdefault(own["batch"], []).append(row["psnr"])
+        batch, rate = row["recipe"]["batch"], row["recipe"]["learning_rate"]
+        wanted = PLAIN_RATE.learning_rate
+        if scaled:
+            wanted *= (batch / PLAIN_RATE.batch) ** 0.5
+        if in_common(row) == seen and abs(rate / wanted - 1) < 1e-6:
+            found.setdefault(batch, []).append(row["psnr"])
     return found
 
 

@@ -6,10 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from .recipes import CHANGES, NETWORKS, OURS, AnyRecipe, changes, network
+from ...model import Recipe
+from .published_study import BATCHES, LOSSES, SHARES
+from .recipes import CHANGES, NETWORKS, OURS, PUBLISHED, AnyRecipe, changes, network
+from .rows import Row
 
 PAIRS = 50_000  # in the data, and seen by each training but where it is said
-BATCHES = (8, 16, 32, 64, 128, 256)
+BATCH_SIZES = (8, 16, 32, 64, 128, 256)
+# Ours, whose rate does not follow the number of steps: where batches differ, steps do, too.
+PLAIN_RATE = Recipe(short_training=(1, 1))
 STEPS = 390  # of the trainings that are compared at equal steps: 128 pairs each are about PAIRS
 
 
@@ -68,9 +73,9 @@ def table1() -> Iterator[Setting]:
 
     Ours takes the same multiples of its own rate.
     """
-    for base in NETWORKS.values():
-        rates = [share * base.learning_rate for share in (0.1, 1, 2)]
-        values = {"loss": ("l1", "mse"), "learning_rate": rates, "batch": (32, 64, 128)}
+    for base in (PLAIN_RATE, NETWORKS[PUBLISHED]):
+        rates = [share * base.learning_rate for share in SHARES]
+        values = {"loss": LOSSES, "learning_rate": rates, "batch": BATCHES}
         for recipe in grid(base, values):
             yield Setting(recipe, PAIRS // 10, 10)
 
@@ -84,10 +89,11 @@ def ablations() -> Iterator[Setting]:
 def batches() -> Iterator[Setting]:
     """Ours in batches of 8 to 256, at equal pairs and at equal steps.
 
-    The learning rate stays, or grows with the square root of the batch.
+    The learning rate stays, or grows with the square root of the batch. The average of the weights
+    is over as many steps in all of them.
     """
-    base = NETWORKS[OURS]
-    for batch in BATCHES:
+    base = PLAIN_RATE
+    for batch in BATCH_SIZES:
         scaled = base.learning_rate * (batch / base.batch) ** 0.5
         epochs = math.ceil(STEPS * batch / PAIRS)
         for rate in sorted({base.learning_rate, scaled}):
@@ -101,6 +107,20 @@ def scaling() -> Iterator[Setting]:
     for pairs in (1_000, 3_000, 10_000, 50_000):
         for clean_targets in (False, True):
             yield Setting(NETWORKS[OURS], pairs, round(PAIRS / pairs), clean_targets)
+
+
+def in_common(row: Row) -> str:
+    """What a training of `batches` has in common with those in other batches.
+
+    Args:
+        row: Of the sweep.
+
+    Returns:
+        "pairs" or "steps"; "" for neither.
+    """
+    seen = row["pairs"] * row["epochs"]
+    wanted = {PAIRS: "pairs", STEPS * row["recipe"]["batch"]: "steps"}
+    return wanted.get(seen, "")
 
 
 PRESETS: dict[str, Callable[[], Iterator[Setting]]] = {

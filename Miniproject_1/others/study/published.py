@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -36,12 +37,23 @@ class PublishedRecipe:
     dropout: float = 0.1  # share of the values
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss is {self.loss!r}, expected one of {', '.join(LOSSES)}")
-        if not isinstance(self.batch, int) or self.batch < 1:
-            raise ValueError(f"batch is {self.batch!r}, expected an integer from 1 up")
-        if not isinstance(self.learning_rate, float) or not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate is {self.learning_rate!r}, expected a number above 0")
+        rate, betas = self.learning_rate, self.betas
+        self._require("loss", self.loss in list(LOSSES), f"one of {', '.join(LOSSES)}")
+        self._require("batch", type(self.batch) is int and self.batch > 0, "an integer from 1 up")
+        self._require("learning_rate", _is_number(rate) and 0 < rate < math.inf, "a number above 0")
+        self._require("betas", isinstance(betas, tuple) and len(betas) == 2
+                      and all(_is_number(beta) and 0 <= beta < 1 for beta in betas),
+                      "two numbers from 0 to below 1")
+        self._require("dropout", _is_number(self.dropout) and 0 <= self.dropout < 1,
+                      "a number from 0 to below 1")
+
+    def _require(self, field: str, valid: bool, expected: str) -> None:
+        if not valid:
+            raise ValueError(f"{field} is {getattr(self, field)!r}, expected {expected}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 class PublishedUNet(nn.Module):

@@ -1,6 +1,6 @@
 """The recipes of the study: ours, what one change of it costs, and the published one.
 
-A new one is a line in RECIPES; `python -m Miniproject_1.others.study.compare NAME ...` trains them
+A new one is a line in CHANGES; `python -m Miniproject_1.others.study.compare NAME ...` trains them
 side by side.
 """
 
@@ -67,9 +67,13 @@ def changes(recipe: dict, usual: dict) -> str:
     for field, value in recipe.items():
         value, before = _as_tuple(value), _as_tuple(usual.get(field))
         if value != before:
-            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            texts.append(f"{field} {shown}")
+            values = value if isinstance(value, tuple) else (value,)
+            texts.append(f"{field} {', '.join(map(_shown, values))}")
     return "; ".join(texts)
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _as_tuple(value: object) -> object:

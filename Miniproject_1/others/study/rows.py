@@ -8,7 +8,7 @@ from pathlib import Path
 from ..files import check_writable
 from ..results import append_results
 
-Row = dict  # of a results file, as compare.py and noises.py document it
+Row = dict  # of a results file, as training.py and noises.py document it
 
 
 def collect(measured: Iterable[Row], command: str, results: Path | None,

@@ -15,10 +15,11 @@ Stopped or killed, the same command goes on: what the file has is not trained ag
 import argparse
 import ast
 import json
+import math
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,14 @@ from typing import Any
 
 from ..command_line import Parser, number, program, random_seed
 from ..files import check_writable, write_text
-from ..results import append_results, read_results, strict
-from .data import TrainingData, ValidationData, load_training, load_validation
+from ..results import append_results, results_text, rows_of_lines, strict
+from .data import (
+    TrainingData,
+    ValidationData,
+    add_data_options,
+    chosen_validation,
+    load_training,
+)
 from .presets import PRESETS, Setting, grid
 from .recipes import NETWORKS, OURS, network
 from .rows import Row, decibels, grouped, markdown, seeds, title
@@ -78,11 +85,13 @@ class Sweep:
         })
 
     def train(self, setting: Setting, seed: int, progress: bool) -> Row:
-        """The row of a training."""
+        """The row of a training; ValueError if it diverged."""
         held = self.training.after(setting.pairs, HELD)
         row = train(setting.name, setting.recipe, Budget(epochs=setting.epochs), seed,
                     self.training.first(setting.pairs, setting.clean_targets), self.validation,
                     progress, partial(measure_epoch, self.validation, held))
+        if row["pairs_seen"] != setting.pairs * setting.epochs or math.isnan(row["psnr"]):
+            raise ValueError("it diverged; lower the learning rate")
         return row | {"preset": self.preset}
 
 
@@ -92,7 +101,7 @@ def identity(row: Row) -> str:
 
 
 def rows_in(file: Path) -> list[Row]:
-    """The rows that a file of results has; a last line that is cut short is taken out.
+    """The rows that a file of results has; a last row that is cut short is taken out.
 
     Args:
         file: Of a sweep that was perhaps killed as it wrote; it need not exist.
@@ -101,22 +110,36 @@ def rows_in(file: Path) -> list[Row]:
         Its rows.
 
     Raises:
-        ValueError: Another line is damaged, or it has rows of another kind.
+        ValueError: It is damaged otherwise, has rows of another kind or is no .jsonl file; it is
+            left as it is.
     """
-    if not file.is_file():
+    if file.suffix != ".jsonl":
+        raise ValueError(f"{file} is no file of rows, expected one that ends in .jsonl")
+    if not file.exists():
         return []
-    text = file.read_text(encoding="utf-8")
-    whole = text[:text.rfind("\n") + 1]
-    if whole != text:
-        print(f"{file}: the last line is cut short; its training is run again", file=sys.stderr)
-        write_text(file, whole)
-    rows = read_results(file)
+    text = results_text(file)
+    last = text[text.rfind("\n") + 1:]
+    cut = last.startswith("{") and not _is_json(last)
+    whole = text.removesuffix(last) if cut else text
+    rows = rows_of_lines(whole, file)
     for line, row in enumerate(rows, 1):
         missing = [key for key in IDENTITY if key not in row]
         if missing:
             raise ValueError(f"{file}, line {line}, has no {', '.join(missing)}: it is not of a "
                              "sweep; choose another file with --results")
+    if cut:
+        print(f"{file}: the last row is cut short; its training is run again", file=sys.stderr)
+    if last:
+        write_text(file, whole if cut else whole + "\n")
     return rows
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return True
 
 
 def run(sweep: Sweep, file: Path, command: str, progress: bool = True) -> list[Row]:
@@ -132,29 +155,38 @@ def run(sweep: Sweep, file: Path, command: str, progress: bool = True) -> list[R
         All rows of the sweep, in its order.
 
     Raises:
-        ValueError: The file is damaged or of something else.
+        ValueError: The file is damaged or of something else; or, after all others were trained, a
+            training failed.
         OSError: It cannot be written, which is found out before the first training.
     """
     rows = {identity(row): row for row in rows_in(file)}
     check_writable(file)
-    runs = sweep.runs()
-    left = [(setting, seed) for setting, seed in runs if sweep.identity(setting, seed) not in rows]
+    runs = {sweep.identity(setting, seed): (setting, seed) for setting, seed in sweep.runs()}
+    left = [run for name, run in runs.items() if name not in rows]
     if progress:
         print(f"{sweep.preset}: {len(runs)} trainings, {len(runs) - len(left)} of them done "
               "before", flush=True)
+    failed = []
     pace = Pace()
     for position, (setting, seed) in enumerate(left, 1):
+        label = f"{setting.name}; {_budget(setting)}, seed {seed}"
         if progress:
-            print(f"\n{setting.name}; {_budget(setting)}, seed {seed}", flush=True)
+            print(f"\n{label}", flush=True)
         began = time.monotonic()
-        row = sweep.train(setting, seed, progress) | {"command": command}
-        append_results(file, row)
-        rows[identity(row)] = row
+        try:
+            row = sweep.train(setting, seed, progress)
+        except ValueError as error:  # such as a loss that diverged
+            failed.append(f"{label}: {error}")
+            continue
+        append_results(file, row | {"command": command})
+        rows[sweep.identity(setting, seed)] = row
         pace.add(setting, time.monotonic() - began)
         if progress:
             print(f"{row['psnr']:.3f} dB per image; {position} of {len(left)} done, about "
                   f"{pace.left(left[position:]) / 3600:.1f} h left", flush=True)
-    return [rows[sweep.identity(setting, seed)] for setting, seed in runs]
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(runs)} trainings failed: {'; '.join(failed)}")
+    return [rows[name] for name in runs]
 
 
 class Pace:
@@ -171,7 +203,7 @@ class Pace:
         self.pairs[name] = self.pairs.get(name, 0) + setting.pairs * setting.epochs
 
     def left(self, runs: Sequence[tuple[Setting, int]]) -> float:
-        """Seconds that these will take; a network that none was of is taken for the others."""
+        """Seconds that these will take; a network not trained yet counts as fast as the others."""
         mean = sum(self.seconds.values()) / sum(self.pairs.values())
         rates = {name: self.seconds[name] / self.pairs[name] for name in self.seconds}
         return sum(setting.pairs * setting.epochs * rates.get(network(setting.recipe), mean)
@@ -190,7 +222,7 @@ def summary(rows: Sequence[Row]) -> str:
     lines = [[title(group[0]), f"{group[0]['epochs']} x {group[0]['pairs']:,}",
               decibels(group, "psnr", 3), decibels(group, "psnr_pooled", 3), seeds(group)]
              for group in groups]
-    return markdown(["setting", "pairs", "per image", "pooled", "seeds"], lines, texts=2)
+    return markdown(["setting", "epochs x pairs", "per image", "pooled", "seeds"], lines, texts=2)
 
 
 # ---- the command -------------------------------------------------------------------------------
@@ -203,8 +235,7 @@ def main(argv: list[str] | None = None) -> int:
     settings = _settings(arguments)
     preset = arguments.preset or GRID
     file = arguments.results or Path("out") / f"{preset}.jsonl"
-    check_writable(file)
-    validation = load_validation(arguments.validation or arguments.data / "val_data.pkl")
+    validation = chosen_validation(arguments)
     with_clean = any(setting.clean_targets for setting in settings)
     training = load_training(arguments.data, clean=with_clean)
     most = max(setting.pairs for setting in settings)
@@ -226,7 +257,7 @@ def _settings(arguments: argparse.Namespace) -> list[Setting]:
         settings = list(PRESETS[arguments.preset]())
     else:
         base = NETWORKS[arguments.network or OURS]
-        recipes = grid(base, {field: values for field, *values in _parsed(arguments.vary)})
+        recipes = grid(base, _parsed(arguments.vary))
         settings = [Setting(recipe, GRID_PAIRS, GRID_EPOCHS) for recipe in recipes]
     fields = {field for setting in settings for field in _fields(setting)}
     unknown = [field for field, *_ in arguments.only if field not in fields]
@@ -252,7 +283,7 @@ def _asked_for(setting: Setting, arguments: argparse.Namespace) -> bool:
     if arguments.network and network(setting.recipe) != arguments.network:
         return False
     own = _fields(setting)
-    return all(own.get(field) in values for field, *values in _parsed(arguments.only))
+    return all(own.get(field) in values for field, values in _parsed(arguments.only).items())
 
 
 def _fields(setting: Setting) -> dict[str, Any]:
@@ -260,12 +291,15 @@ def _fields(setting: Setting) -> dict[str, Any]:
     return asdict(setting.recipe) | {"name": setting.name}
 
 
-def _parsed(options: list[list[str]]) -> Iterator[list[Any]]:
-    """Field and values of each --vary or --only; `1e-3` is a number, `mse` a text."""
+def _parsed(options: list[list[str]]) -> dict[str, list[Any]]:
+    """Values by field of all --vary or --only; `1e-3` is a number, `mse` a text."""
+    found: dict[str, list[Any]] = {}
     for field, *values in options:
-        if not values:
-            raise ValueError(f"{field} has no value; give some, such as --vary batch 16 32")
-        yield [field, *map(_value, values)]
+        if field in found or not values:
+            raise ValueError(f"{field} has to be given once, with its values, such as "
+                             "`batch 16 32`")
+        found[field] = [_value(text) for text in values]
+    return found
 
 
 def _value(text: str) -> Any:
@@ -303,10 +337,7 @@ def _parser() -> Parser:
              "multiplies the settings")
     add("--only", metavar=("FIELD", "VALUE"), nargs="+", action="append", default=[],
         help="of a preset, the settings with one of these values only; FIELD may be name")
-    add("-d", "--data", metavar="DIR", type=Path, default=Path("data"),
-        help="folder that `python -m Miniproject_1 data` made; default: data")
-    add("--validation", metavar="FILE", type=Path,
-        help="(noisy, clean) images to measure on; default: val_data.pkl in DIR")
+    add_data_options(parser)
     add("--pairs", metavar="N", type=number(int),
         help=f"train on the first N; default: as the preset says, or {GRID_PAIRS:,}")
     add("--epochs", metavar="E", type=number(int),

@@ -1,7 +1,7 @@
 """A training of the study and the row of results that it gives.
 
     kind                        "training", or "weights" of a file
-    name, network, recipe       what was trained: "ours" or "published", and all fields
+    name, network, recipe       what was trained: "ours", "published" or "careamics"; all fields
     seed, epochs or minutes     of the training
     clean_targets               whether the targets were clean images
     pairs, pairs_seen           in the training data that were used; in all steps together
@@ -61,7 +61,7 @@ def train(name: str, recipe: AnyRecipe, how_long: Budget, seed: int, training: T
         training: The pairs; their clean images, if there are any, are the targets.
         validation: The images to measure on.
         progress: Whether to print a line per epoch.
-        measure: What measures each epoch; by default the training does.
+        measure: What adds to the row of each epoch.
 
     Returns:
         A row of kind "training".
@@ -71,14 +71,13 @@ def train(name: str, recipe: AnyRecipe, how_long: Budget, seed: int, training: T
     """
     epochs = ENDLESS if how_long.epochs is None else how_long.epochs
     limit = None if how_long.minutes is None else 60 * how_long.minutes
-    count = None if measure is None else 1  # enough images where `measure` replaces their PSNR
-    images = (validation.noisy[:count], validation.clean[:count])
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # draws weights and, in the published network, dropout
         model = new_model(recipe)
         _fit(model, training, limit)(
-            training.a, training.b, epochs, validation=images, time_limit=limit, seed=seed,
-            progress=progress, after_epoch=None if measure is None else partial(measure, model))
+            training.a, training.b, epochs, validation=(validation.noisy, validation.clean),
+            time_limit=limit, seed=seed, progress=progress,
+            after_epoch=None if measure is None else partial(measure, model))
     return _row("training", name, model) | how_long.row() | {
         "seed": seed,
         "clean_targets": training.clean is not None,
@@ -104,22 +103,17 @@ def _fit(model: Denoiser, training: TrainingData, limit: float | None) -> Callab
 
 def measure_epoch(validation: ValidationData, held: tuple[Tensor, Tensor], model: Denoiser,
                   row: dict) -> None:
-    """Measure an epoch in all ways, without self-ensemble.
+    """Measure an epoch in other ways than the training does, without self-ensemble.
 
     Args:
         validation: The images to measure on.
         held: Noisy pairs that the training does not see, to estimate the PSNR with; maybe none.
         model: With the weights of that epoch.
-        row: Gets `psnr` (mean over images), `psnr_pooled` and `est_psnr` (pooled, of `held`).
+        row: Gets `psnr_pooled` and `est_psnr` (pooled, of `held`).
     """
-    denoised = single(model, validation.noisy)
-    row |= {
-        "psnr": psnr(denoised, validation.clean),
-        "kind": "per image",
-        "psnr_pooled": pooled_psnr(denoised, validation.clean),
-        "est_psnr": math.nan,
-    }
     a, b = held
+    row["psnr_pooled"] = pooled_psnr(single(model, validation.noisy), validation.clean)
+    row["est_psnr"] = math.nan
     if len(a):
         row["est_psnr"] = estimate_psnr(single(model, a), single(model, b), a, b, PEAK)
 
@@ -168,8 +162,22 @@ def accuracy(model: Denoiser, validation: ValidationData) -> dict:
         What a row says of PSNR, in dB.
     """
     noisy, clean = validation.noisy, validation.clean
-    denoised = model.predict(noisy)
     alone = psnr(single(model, noisy), clean) if isinstance(model, Model) else None
+    return scores(model.predict(noisy), alone, validation)
+
+
+def scores(denoised: Tensor, alone: float | None, validation: ValidationData) -> dict:
+    """What a row says of PSNR, in dB.
+
+    Args:
+        denoised: The validation images.
+        alone: Their PSNR without self-ensemble, if there is one.
+        validation: The images themselves.
+
+    Returns:
+        By key.
+    """
+    noisy, clean = validation.noisy, validation.clean
     return {
         "psnr": psnr(denoised, clean),
         "psnr_pooled": pooled_psnr(denoised, clean),

@@ -1,10 +1,9 @@
 """The published grid and what it says of losses, batches and rates."""
 
-from dataclasses import asdict
-
 import pytest
+from measured import grid_rows
 
-from Miniproject_1.others.study.grid import (
+from Miniproject_1.others.study.published_study import (
     BATCHES,
     CELLS,
     LOSSES,
@@ -16,16 +15,6 @@ from Miniproject_1.others.study.grid import (
     seed_contrasts,
     table,
 )
-from Miniproject_1.others.study.presets import PRESETS
-from Miniproject_1.others.study.recipes import network
-
-
-def rows_of(name, seed=0, gain=0.0):
-    """A row for each setting of a network in the sweep, as good as reported, plus a gain."""
-    recipes = [setting.recipe for setting in PRESETS["table1"]()]
-    rows = [{"network": name, "recipe": asdict(recipe), "seed": seed} for recipe in recipes
-            if network(recipe) == name]
-    return [row | {"psnr": REPORTED[cell(row)] + gain} for row in rows]
 
 
 def cells_of(text, *start):
@@ -36,7 +25,7 @@ def cells_of(text, *start):
 
 @pytest.mark.parametrize("name", ["ours", "published"])
 def test_the_sweep_has_each_setting_of_the_grid_once(name):
-    assert sorted(cell(row) for row in rows_of(name)) == sorted(CELLS)
+    assert sorted(cell(row) for row in grid_rows(name)) == sorted(CELLS)
 
 
 def test_the_reported_numbers_stand_where_they_were_published():
@@ -46,12 +35,13 @@ def test_the_reported_numbers_stand_where_they_were_published():
 
 
 def test_each_setting_has_a_line_with_all_three_results():
-    rows = rows_of("published", gain=1) + rows_of("ours", gain=2) + rows_of("ours", 1, gain=2.1)
+    rows = grid_rows("published", gain=1)
+    rows += grid_rows("ours", gain=2) + grid_rows("ours", 1, gain=2.1)
     text = table(rows)
     assert len(text.splitlines()) == 2 + 18
     line = cells_of(text, "mse", "32", "0.001")
     assert line == ["mse", "32", "0.001", "24.15", "25.15", "0.005", "26.20 ± 0.07"]
-    assert cells_of(table(rows_of("ours")), "l1")[4] == "-"
+    assert cells_of(table(grid_rows("ours")), "l1")[4] == "-"
 
 
 def test_contrasts_are_of_means_over_the_grid():
@@ -65,7 +55,7 @@ def test_contrasts_are_of_means_over_the_grid():
 
 
 def test_findings_have_the_spread_over_seeds_that_are_complete():
-    rows = rows_of("ours") + rows_of("ours", 1) + rows_of("ours", 2)[:17]
+    rows = grid_rows("ours") + grid_rows("ours", 1) + grid_rows("ours", 2)[:17]
     for row in rows[:18]:
         row["psnr"] += 0.2 * (row["recipe"]["loss"] == "mse")
     assert len(seed_contrasts(rows, "ours")) == 2

@@ -1,4 +1,4 @@
-"""The published grid beside ours: three batches, two losses, three learning rates, two networks."""
+"""The published study beside ours: three batches, two losses, three rates, both networks."""
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping
