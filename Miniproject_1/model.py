@@ -1677,8 +1677,8 @@ class Model:
             resume: such a file, to go on from. All else is to be as it was; the time that was used
                 counts. On a CPU, the weights become those of a training in one go, to the bit.
             stop: asked after each step; True ends the training there, with a checkpoint.
-            after_epoch: called with the row of each epoch before it goes into `history` and is
-                printed, with the weights of that time in the model; it may add to the row.
+            after_epoch: called with each row of `history` before it is printed, and with the
+                weights of that epoch in the model; it may add to the row.
             memory: bytes of pairs to hold at once; of more, random parts are read in turn.
             clean: N x C x H x W, targets in the place of the noisy ones: for a comparison only.
 
@@ -1698,14 +1698,9 @@ class Model:
         if self.recipe.value_range is None and state is None:
             self._take_units(noisy_a, noisy_b)
         dataset = Dataset(images, self.recipe.tile, self.device, settings["memory"])
-        score = self._score(dataset, validation)
-        self.noisy_psnr = score.noisy
         processes = Processes()
-        if processes.rank > 0:  # the first one measures and prints
-            score, progress = replace(score, measure=lambda: math.nan), False
-            after_epoch = None
-        log = Log(score, progress, started, after_epoch)
-        self.history = log.history
+        log = self._new_log(self._score(dataset, validation), progress, started, after_epoch,
+                            processes)
         run = self._new_run(dataset, settings, log, processes, stop, state)
         self._fit(dataset, run, Checkpoint(checkpoint, self.content, settings, resume))
         self.stopped = run.stopped
@@ -1727,6 +1722,16 @@ class Model:
             "images": fingerprint(images),
             "validation": fingerprint(validation or ()),
         }
+
+    def _new_log(self, score: Score, show: bool, started: float,
+                 after_epoch: Callable[[dict], None] | None, processes: Processes) -> Log:
+        """The rows of a training; of several processes, the first one measures and prints them."""
+        self.noisy_psnr = score.noisy
+        if processes.rank > 0:
+            score, show, after_epoch = replace(score, measure=lambda: math.nan), False, None
+        log = Log(score, show, started, after_epoch)
+        self.history = log.history
+        return log
 
     def _new_run(self, dataset: Dataset, settings: dict, log: Log, processes: Processes,
                  stop: Callable[[], bool], state: dict | None) -> Run:

@@ -1,6 +1,7 @@
 """What the tests share: a recipe that learns in a second, noisy pairs, and wrong images."""
 
 import io
+import json
 import math
 import re
 import signal
@@ -17,6 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # A training of a few dozen steps on 16 x 16 pixels gets somewhere.
 QUICK = Recipe(widths=(8, 16), blocks=1, batch=16, learning_rate=1e-2, short_training=(1, 1),
                ema=0.9)
+
+
+def rows_of(file: Path) -> list[dict]:
+    """The rows of a file of results."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import QUICK, noisy_pairs, quick_model
+from helpers import QUICK, noisy_pairs, quick_model, rows_of
 
-from Miniproject_1.others.datasets import build
 from Miniproject_1.others.files import load_tensors, save_tensors
 from Miniproject_1.others.results import checksum
 from Miniproject_1.others.study.compare import main, summary
@@ -22,14 +21,6 @@ from Miniproject_1.others.study.training import Budget, train
 COUNT = 24  # pairs
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """What `data --clean` makes of scenes."""
-    folder = tmp_path_factory.mktemp("data")
-    build(folder, pairs=COUNT, validation=4, clean=True, progress=False)
-    return folder
-
-
 @pytest.fixture
 def images():
     """(training data without clean targets, validation data)."""
@@ -39,10 +30,6 @@ def images():
 
 def run(*arguments):
     return main([str(argument) for argument in arguments])
-
-
-def rows_of(file):
-    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def assert_refused(capsys, *arguments, words):
@@ -92,37 +79,37 @@ def test_the_summary_has_a_line_for_each_recipe_with_the_mean_over_seeds(images)
 # ---- data --------------------------------------------------------------------------------------
 
 
-def test_data_are_named_by_what_they_are_made_of(folder):
-    loaded = load_training(folder)
+def test_data_are_named_by_what_they_are_made_of(data):
+    loaded = load_training(data)
     named = {"kind": "scenes", "pairs": COUNT, "seed": 0}
-    assert loaded.about == named | {"checksum": checksum(*load_tensors(folder / "train_data.pkl"))}
+    assert loaded.about == named | {"checksum": checksum(*load_tensors(data / "train_data.pkl"))}
 
 
-def test_data_without_about_are_given(folder, tmp_path):
-    pairs = load_tensors(folder / "train_data.pkl")
+def test_data_without_about_are_given(data, tmp_path):
+    pairs = load_tensors(data / "train_data.pkl")
     save_tensors(pairs, tmp_path / "train_data.pkl")
     about = load_training(tmp_path).about
     assert about == {"kind": "given", "pairs": COUNT, "seed": None, "checksum": checksum(*pairs)}
 
 
-def test_data_that_are_not_those_of_about_are_refused(folder, tmp_path):
-    (tmp_path / "about.json").write_text((folder / "about.json").read_text())
-    a, b = load_tensors(folder / "train_data.pkl")
+def test_data_that_are_not_those_of_about_are_refused(data, tmp_path):
+    (tmp_path / "about.json").write_text((data / "about.json").read_text())
+    a, b = load_tensors(data / "train_data.pkl")
     save_tensors((b, a), tmp_path / "train_data.pkl")
     with pytest.raises(ValueError, match="about.json"):
         load_training(tmp_path)
 
 
-def test_the_first_pairs_have_their_clean_images(folder):
-    some = load_training(folder, 5, clean=True)
-    both_noisy, both_clean = load_tensors(folder / "clean_data.pkl")
+def test_the_first_pairs_have_their_clean_images(data):
+    some = load_training(data, 5, clean=True)
+    both_noisy, both_clean = load_tensors(data / "clean_data.pkl")
     assert torch.equal(some.a, both_noisy[:5]) and torch.equal(some.clean, both_clean[:5])
 
 
 @pytest.mark.parametrize("change", ["missing", "other noisy images", "two clean images a pair"])
-def test_clean_images_that_do_not_fit_are_refused(folder, tmp_path, change):
-    pairs = load_tensors(folder / "train_data.pkl")
-    noisy, clean = load_tensors(folder / "clean_data.pkl")
+def test_clean_images_that_do_not_fit_are_refused(data, tmp_path, change):
+    pairs = load_tensors(data / "train_data.pkl")
+    noisy, clean = load_tensors(data / "clean_data.pkl")
     save_tensors(pairs, tmp_path / "train_data.pkl")
     if change == "other noisy images":
         save_tensors((noisy.flip(0), clean), tmp_path / "clean_data.pkl")
@@ -132,17 +119,17 @@ def test_clean_images_that_do_not_fit_are_refused(folder, tmp_path, change):
         load_training(tmp_path, clean=True)
 
 
-def test_more_pairs_than_there_are_are_refused(folder):
+def test_more_pairs_than_there_are_are_refused(data):
     with pytest.raises(ValueError, match="24 pairs, expected at least 25"):
-        load_training(folder, 25)
+        load_training(data, 25)
 
 
 # ---- the command -------------------------------------------------------------------------------
 
 
-def test_the_command_appends_rows_without_paths(folder, tmp_path, capsys):
+def test_the_command_appends_rows_without_paths(data, tmp_path, capsys):
     results = tmp_path / "results.jsonl"
-    arguments = ["narrow", "no EMA", "-d", folder, "--epochs", 1, "--pairs", 8]
+    arguments = ["narrow", "no EMA", "-d", data, "--epochs", 1, "--pairs", 8]
     assert run(*arguments, "--seeds", 1, 2, "--clean-targets", "--results", results) == 0
     rows = rows_of(results)
     assert [(row["name"], row["seed"]) for row in rows] == [
@@ -150,16 +137,16 @@ def test_the_command_appends_rows_without_paths(folder, tmp_path, capsys):
     for row in rows:
         assert row["clean_targets"] and row["pairs"] == row["pairs_seen"] == 8
         assert row["data"]["kind"] == "scenes" and row["validation"]["images"] == 4
-        assert str(folder) not in json.dumps(row) and "torch" in row
+        assert str(data) not in json.dumps(row) and "torch" in row
     options = "--pairs 8 --epochs 1 --seeds 1 2 --clean-targets"
     assert rows[0]["command"].endswith(f"narrow 'no EMA' -d DATA --validation VALIDATION {options}")
     assert "no EMA, clean targets" in capsys.readouterr().out
 
 
-def test_the_command_measures_weights(folder, tmp_path):
+def test_the_command_measures_weights(data, tmp_path):
     quick_model().save(tmp_path / "some.pth")
     results = tmp_path / "results.jsonl"
-    validation = folder / "val_data.pkl"
+    validation = data / "val_data.pkl"
     assert run("--weights", tmp_path / "some.pth", "--validation", validation,
                "--results", results) == 0
     (row,) = rows_of(results)
@@ -178,11 +165,11 @@ def test_the_command_measures_weights(folder, tmp_path):
     (["ours", "--pairs", "99"], ["99"]),
     (["--weights", "none.pth"], ["none.pth"]),
 ])
-def test_bad_arguments(folder, capsys, arguments, words):
-    assert_refused(capsys, "-d", folder, *arguments, words=words)
+def test_bad_arguments(data, capsys, arguments, words):
+    assert_refused(capsys, "-d", data, *arguments, words=words)
 
 
-def test_ctrl_c_keeps_the_trainings_that_were_finished(folder, tmp_path, capsys):
+def test_ctrl_c_keeps_the_trainings_that_were_finished(data, tmp_path, capsys):
     results = tmp_path / "results.jsonl"
     ended = threading.Event()
 
@@ -197,7 +184,7 @@ def test_ctrl_c_keeps_the_trainings_that_were_finished(folder, tmp_path, capsys)
     presser = threading.Thread(target=press_ctrl_c)
     presser.start()
     try:
-        code = run("narrow", "-d", folder, "--epochs", 1, "--pairs", 8, "--seeds", *range(5_000),
+        code = run("narrow", "-d", data, "--epochs", 1, "--pairs", 8, "--seeds", *range(5_000),
                    "--results", results)
     finally:
         ended.set()

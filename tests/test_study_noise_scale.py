@@ -1,10 +1,8 @@
 """The noise scale of gradients."""
 
-import json
-
 import pytest
 import torch
-from helpers import QUICK, noisy_pairs, quick_model, seeded, weights_of
+from helpers import QUICK, noisy_pairs, quick_model, rows_of, seeded, weights_of
 
 from Miniproject_1.others.datasets import build
 from Miniproject_1.others.study import noise_scale
@@ -65,7 +63,7 @@ def test_the_command_measures_at_moments_of_a_training(tmp_path, monkeypatch, ca
     build(tmp_path, pairs=128, validation=1, progress=False)
     file = tmp_path / "rows.jsonl"
     assert main(["-d", str(tmp_path), "--seeds", "0", "1", "--results", str(file)]) == 0
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows = rows_of(file)
     assert [row["seed"] for row in rows] == [0, 1]
     assert [moment["epoch"] for moment in rows[0]["moments"]] == [1, 3]
     assert rows[0]["moments"] != rows[1]["moments"]

@@ -1,6 +1,5 @@
 """Other kinds of noise: what they are, the filters beside them, and the command."""
 
-import json
 import math
 import sys
 from dataclasses import replace
@@ -9,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers import QUICK, noisy_pairs, seeded
+from helpers import QUICK, noisy_pairs, rows_of, seeded
 from samples import reds, write_photos
 
 from Miniproject_1.model import psnr
@@ -185,7 +184,7 @@ def test_a_row_per_kind_is_printed_and_kept(quick, tmp_path, capsys):
     arguments = ["gaussian", "camera", "--minutes", "0.02", "--results", str(file)]
     assert noises.main(arguments) == 0
     assert noises.main([*arguments, "--clean-targets"]) == 0
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows = rows_of(file)
     assert [(row["name"], row["clean_targets"]) for row in rows] == [
         ("gaussian", False), ("camera", False), ("gaussian", True), ("camera", True)]
     assert rows[0]["bm3d"] == rows[0]["noisy"] and "bm3d" not in rows[2]

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from helpers import QUICK
+from helpers import QUICK, rows_of
 
 from Miniproject_1.model import Recipe
 from Miniproject_1.others.datasets import build
@@ -13,15 +13,6 @@ from Miniproject_1.others.study.presets import PRESETS, Setting, grid
 from Miniproject_1.others.study.published import PublishedRecipe
 from Miniproject_1.others.study.recipes import NETWORKS
 from Miniproject_1.others.study.sweep import Pace, main
-
-COUNT = 24  # pairs
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    build(folder, pairs=COUNT, validation=4, clean=True, progress=False)
-    return folder
 
 
 @pytest.fixture
@@ -36,10 +27,6 @@ def small(monkeypatch):
 
 def run(*arguments):
     return main([str(argument) for argument in arguments])
-
-
-def rows_of(file):
-    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 # ---- grids -------------------------------------------------------------------------------------
@@ -90,9 +77,9 @@ def test_batches_are_compared_at_equal_pairs_and_at_equal_steps():
 # ---- results files -----------------------------------------------------------------------------
 
 
-def test_each_training_is_a_row_with_its_epochs_measured(folder, small, tmp_path):
+def test_each_training_is_a_row_with_its_epochs_measured(data, small, tmp_path):
     file = tmp_path / "rows.jsonl"
-    assert run("table1", "-d", folder, "--seeds", 1, 2, "--results", file, "--quiet") == 0
+    assert run("table1", "-d", data, "--seeds", 1, 2, "--results", file, "--quiet") == 0
     rows = rows_of(file)
     assert [(row["name"], row["seed"], row["clean_targets"]) for row in rows] == [
         ("quick", 1, False), ("narrow", 1, False), ("quick", 1, True),
@@ -101,13 +88,13 @@ def test_each_training_is_a_row_with_its_epochs_measured(folder, small, tmp_path
         assert (row["preset"], row["network"], row["pairs_seen"]) == ("table1", "ours", 8)
         assert row["data"]["checksum"] and row["pairs_per_second"] > 0 and "commit" in row
         assert all(epoch["psnr_pooled"] and epoch["est_psnr"] for epoch in row["history"])
-        assert str(folder) not in json.dumps(row)
+        assert str(data) not in json.dumps(row)
     assert rows[0]["psnr"] != rows[3]["psnr"]
 
 
-def test_what_is_there_is_not_trained_again(folder, small, tmp_path):
+def test_what_is_there_is_not_trained_again(data, small, tmp_path):
     file = tmp_path / "rows.jsonl"
-    arguments = ["table1", "-d", folder, "--results", file, "--quiet"]
+    arguments = ["table1", "-d", data, "--results", file, "--quiet"]
     run(*arguments, "--seeds", 1)
     before = file.read_text()
     run(*arguments, "--seeds", 1)
@@ -119,9 +106,9 @@ def test_what_is_there_is_not_trained_again(folder, small, tmp_path):
 
 @pytest.mark.parametrize("changed", [
     ["--pairs", 9], ["--epochs", 2], ["--validation", "other.pkl"]])
-def test_other_trainings_are_not_taken_for_these(folder, small, tmp_path, changed):
+def test_other_trainings_are_not_taken_for_these(data, small, tmp_path, changed):
     file = tmp_path / "rows.jsonl"
-    arguments = ["table1", "-d", folder, "--seeds", 0, "--results", file, "--quiet"]
+    arguments = ["table1", "-d", data, "--seeds", 0, "--results", file, "--quiet"]
     other = tmp_path / "other.pkl"
     build(tmp_path / "more", pairs=1, validation=5, progress=False)
     (tmp_path / "more/val_data.pkl").rename(other)
@@ -130,9 +117,9 @@ def test_other_trainings_are_not_taken_for_these(folder, small, tmp_path, change
     assert len(rows_of(file)) == 6
 
 
-def test_a_last_line_that_was_cut_short_is_trained_again(folder, small, tmp_path, capsys):
+def test_a_last_line_that_was_cut_short_is_trained_again(data, small, tmp_path, capsys):
     file = tmp_path / "rows.jsonl"
-    arguments = ["table1", "-d", folder, "--seeds", 0, "--results", file, "--quiet"]
+    arguments = ["table1", "-d", data, "--seeds", 0, "--results", file, "--quiet"]
     run(*arguments)
     rows = rows_of(file)
     file.write_text(file.read_text()[:-20])
@@ -142,9 +129,9 @@ def test_a_last_line_that_was_cut_short_is_trained_again(folder, small, tmp_path
     assert "cut short" in capsys.readouterr().err
 
 
-def test_a_last_line_that_only_lacks_its_end_is_kept(folder, small, tmp_path):
+def test_a_last_line_that_only_lacks_its_end_is_kept(data, small, tmp_path):
     file = tmp_path / "rows.jsonl"
-    arguments = ["table1", "-d", folder, "--seeds", 0, "--results", file, "--quiet"]
+    arguments = ["table1", "-d", data, "--seeds", 0, "--results", file, "--quiet"]
     run(*arguments)
     before = file.read_text()
     file.write_text(before.rstrip())
@@ -153,20 +140,20 @@ def test_a_last_line_that_only_lacks_its_end_is_kept(folder, small, tmp_path):
 
 
 @pytest.mark.filterwarnings("default:.*diverged")
-def test_a_training_that_diverges_is_named_and_the_others_are_done(folder, small, tmp_path, capsys,
+def test_a_training_that_diverges_is_named_and_the_others_are_done(data, small, tmp_path, capsys,
                                                                    monkeypatch):
     wild = replace(QUICK, optimizer="adam", learning_rate=1e9)
     settings = [Setting(wild, 8, 3, name="wild"), Setting(QUICK, 8, 1, name="quick")]
     monkeypatch.setitem(PRESETS, "table1", lambda: iter(settings))
     file = tmp_path / "rows.jsonl"
-    assert run("table1", "-d", folder, "--seeds", 0, "--results", file, "--quiet") == 2
+    assert run("table1", "-d", data, "--seeds", 0, "--results", file, "--quiet") == 2
     assert [row["name"] for row in rows_of(file)] == ["quick"]
     assert "1 of 2 trainings failed: wild" in capsys.readouterr().err
 
 
-def test_what_is_asked_for_twice_is_trained_once(folder, small, tmp_path):
+def test_what_is_asked_for_twice_is_trained_once(data, small, tmp_path):
     file = tmp_path / "rows.jsonl"
-    assert run("--vary", "batch", 8, 8, "-d", folder, "--pairs", 8, "--epochs", 1, "--seeds", 0, 0,
+    assert run("--vary", "batch", 8, 8, "-d", data, "--pairs", 8, "--epochs", 1, "--seeds", 0, 0,
                "--results", file) == 0
     assert len(rows_of(file)) == 1
 
@@ -174,19 +161,19 @@ def test_what_is_asked_for_twice_is_trained_once(folder, small, tmp_path):
 @pytest.mark.parametrize("content, words", [
     ('{"kind": "training"}\n', ["line 1", "preset"]), ("nonsense\n{}\n", ["line 1"]),
     ("nonsense", ["line 1"])])
-def test_another_file_is_left_as_it_is(folder, small, tmp_path, capsys, content, words):
+def test_another_file_is_left_as_it_is(data, small, tmp_path, capsys, content, words):
     file = tmp_path / "rows.jsonl"
     file.write_text(content)
-    assert run("table1", "-d", folder, "--results", file) == 2
+    assert run("table1", "-d", data, "--results", file) == 2
     assert file.read_text() == content
     error = capsys.readouterr().err
     assert all(word in error for word in [file.name, *words])
 
 
-def test_a_grid_of_ones_own(folder, small, tmp_path, capsys):
+def test_a_grid_of_ones_own(data, small, tmp_path, capsys):
     file = tmp_path / "rows.jsonl"
     grid_of = ["--vary", "batch", 4, 8, "--vary", "loss", "mse", "log"]
-    assert run(*grid_of, "-d", folder, "--pairs", 8, "--epochs", 1, "--seeds", 0, "--results",
+    assert run(*grid_of, "-d", data, "--pairs", 8, "--epochs", 1, "--seeds", 0, "--results",
                file) == 0
     rows = rows_of(file)
     assert [(row["recipe"]["batch"], row["recipe"]["loss"]) for row in rows] == [
@@ -211,11 +198,11 @@ def test_a_grid_of_ones_own(folder, small, tmp_path, capsys):
     (["--epochs", "0"], ["--epochs"]),
     (["table2"], ["table2", "table1"]),
 ])
-def test_bad_arguments_are_found_out_before_anything_is_trained(folder, small, capsys, arguments,
+def test_bad_arguments_are_found_out_before_anything_is_trained(data, small, capsys, arguments,
                                                                 words):
-    arguments = [word.format(folder=folder) for word in arguments]
+    arguments = [word.format(folder=data) for word in arguments]
     try:
-        code = run("-d", folder, *arguments)
+        code = run("-d", data, *arguments)
     except SystemExit as exit:
         code = exit.code
     lines = capsys.readouterr().err.splitlines()

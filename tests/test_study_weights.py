@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import QUICK, weights_of
+from helpers import QUICK, rows_of, weights_of
 
 from Miniproject_1.model import Model
 from Miniproject_1.others.datasets import build
@@ -61,7 +61,7 @@ def test_one_command_makes_the_weights_and_their_log(run, tmp_path):
     (tmp_path / "one").mkdir()  # without pairs
     assert run("one") == 0
     assert loaded(tmp_path / "one.pth").recipe == QUICK
-    (row,) = [json.loads(line) for line in (tmp_path / "one.jsonl").read_text().splitlines()]
+    (row,) = rows_of(tmp_path / "one.jsonl")
     assert (row["pairs"], row["pairs_seen"], row["seed"]) == (32, 64, 0)
     assert row["history"][-1]["psnr"] > row["history"][0]["psnr"]
     assert row["data"]["checksum"] and str(tmp_path) not in json.dumps(row)

@@ -38,7 +38,7 @@ from .training import scores
 PROGRAM = "python -m Miniproject_1.others.study.careamics_training"
 NETWORK = "careamics"  # in the rows
 BATCH = 64  # pairs; the patches are whole images
-HELD = 100  # pairs for its own validation: to choose them itself takes minutes for 50,000
+HELD = 100  # pairs for its own validation: its own choice of them is slow where there are many
 
 
 def train(minutes: float, seed: int, joint: bool, training: TrainingData,

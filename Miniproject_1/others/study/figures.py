@@ -31,6 +31,8 @@ from .plots import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Drawing = tuple[Callable[["Figure"], None], float, float]  # what draws it; width, height in inches
+
 
 @program
 def main(argv: list[str] | None = None) -> int:
@@ -51,16 +53,16 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def figures(results: Results) -> dict[str, tuple[Callable[["Figure"], None], float, float]]:
+def figures(results: Results) -> dict[str, Drawing]:
     """All figures that there are results for.
 
     Args:
         results: What was measured.
 
     Returns:
-        (what draws it, width, height in inches), by name.
+        By name.
     """
-    drawn: dict[str, tuple[Callable[[Figure], None], float, float]] = {
+    drawn: dict[str, Drawing] = {
         "network": (partial(draw_network, recipe=Recipe()), TEXT_WIDTH, 1.6),
         "training": (partial(draw_training, results=results), TEXT_WIDTH, 2.1),
     }

@@ -33,7 +33,8 @@ Macros = dict[str, str]  # names and texts in LaTeX
 # ---- texts -------------------------------------------------------------------------------------
 
 
-def decibels(value: float, digits: int = 2) -> str:
+def fixed(value: float, digits: int = 2) -> str:
+    """Such as "25.91"."""
     return f"{value:.{digits}f}"
 
 
@@ -127,21 +128,21 @@ def training_macros(results: Results) -> Macros:
     return {
         "Pairs": f"{first['pairs']:,}",
         "ValidationImages": f"{first['validation']['images']:,}",
-        "NoisyPerImage": decibels(first["noisy_psnr"]),
-        "NoisyPooled": decibels(first["noisy_psnr_pooled"]),
+        "NoisyPerImage": fixed(first["noisy_psnr"]),
+        "NoisyPooled": fixed(first["noisy_psnr_pooled"]),
         "Epochs": f"{LONG_EPOCHS}",
-        "RetrainedPerImage": decibels(mean(long, "psnr")),
-        "RetrainedPooled": decibels(mean(long, "psnr_pooled")),
-        "EnsembleGain": decibels(ensemble),
-        "PretrainedPerImage": decibels(pretrained[0]["psnr"]),
-        "PretrainedPooled": decibels(pretrained[0]["psnr_pooled"]),
+        "RetrainedPerImage": fixed(mean(long, "psnr")),
+        "RetrainedPooled": fixed(mean(long, "psnr_pooled")),
+        "EnsembleGain": fixed(ensemble),
+        "PretrainedPerImage": fixed(pretrained[0]["psnr"]),
+        "PretrainedPooled": fixed(pretrained[0]["psnr_pooled"]),
         "PretrainedParameters": f"{pretrained[0]['parameters'] / 1e6:.2f}",
         "ShortMinutes": f"{SHORT_MINUTES}",
-        "OursShort": decibels(mean(short, "psnr")),
-        "OursShortPooled": decibels(mean(short, "psnr_pooled")),
+        "OursShort": fixed(mean(short, "psnr")),
+        "OursShortPooled": fixed(mean(short, "psnr_pooled")),
         "LongMinutes": f"{PUBLISHED_MINUTES}",
-        "PublishedLong": decibels(mean(published, "psnr")),
-        "PublishedLongPooled": decibels(mean(published, "psnr_pooled")),
+        "PublishedLong": fixed(mean(published, "psnr")),
+        "PublishedLongPooled": fixed(mean(published, "psnr_pooled")),
         "PublishedLongEpochs": epochs(published),
         "BenchMachine": machine(published[0]),
     }
@@ -149,7 +150,7 @@ def training_macros(results: Results) -> Macros:
 
 def difference(value: float, other: float, digits: int = 2) -> str:
     """Of the rounded values, as a table shows them."""
-    return decibels(round(value, digits) - round(other, digits), digits)
+    return fixed(round(value, digits) - round(other, digits), digits)
 
 
 def epochs(rows: list[Row]) -> str:
@@ -165,8 +166,8 @@ def equal_time_macros(results: Results) -> Macros:
     then = statistics.mean(psnr_after(60 * EQUAL_MINUTES, row["history"]) for row in published)
     return {
         "EqualMinutes": f"{EQUAL_MINUTES}",
-        "OursEqualTime": decibels(mean(ours, "psnr")),
-        "OursEqualTimePooled": decibels(mean(ours, "psnr_pooled")),
+        "OursEqualTime": fixed(mean(ours, "psnr")),
+        "OursEqualTimePooled": fixed(mean(ours, "psnr_pooled")),
         "OursEqualEpochs": epochs(ours),
         "EqualTimeGain": difference(mean(ours, "psnr"), then),
     }
@@ -199,8 +200,8 @@ def target_macros(results: Results) -> Macros:
     clean = statistics.mean(row["psnr"] for _, row in pairs)
     first = pairs[0][0]
     return {
-        "NoisyTargets": decibels(noisy, 3),
-        "CleanTargets": decibels(clean, 3),
+        "NoisyTargets": fixed(noisy, 3),
+        "CleanTargets": fixed(clean, 3),
         "TargetGap": difference(clean, noisy, 3),
         "TargetPairs": f"{first['pairs']:,}",
         "TargetEpochs": epochs([first]).removesuffix(".0"),
@@ -244,7 +245,7 @@ def ablation_macros(results: Results) -> Macros:
     for ablation in compared(results.ablations):
         against = signed(ablation.gaps) if ablation.change else ""
         parameters = f"{ablation.rows[0]['parameters'] / 1e6:.2f}"
-        score = decibels(mean(ablation.rows, ablation.key))
+        score = fixed(mean(ablation.rows, ablation.key))
         lines.append(" & ".join((escaped(ablation.name), score, against, parameters)) + r" \\")
     first = results.ablations[0]
     return {
