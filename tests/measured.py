@@ -103,6 +103,8 @@ def measured() -> dict[str, list[dict]]:
             training("ours", 25.92, epochs=10),
             weights | {"kind": "weights", "recipe": recipe(blocks=3), "parameters": 349_888},
             training("ours", 25.84, minutes=5, pairs_seen=135_000, seconds=300.0),
+            training("CAREamics 0.3.5", 23.52, network="careamics", minutes=5, pairs_seen=18_000,
+                     recipe={"version": "0.3.0"}, psnr_without_self_ensemble=None),
         ],
         "targets.jsonl": [
             training("ours", 25.92, epochs=10),
@@ -126,6 +128,10 @@ def measured() -> dict[str, list[dict]]:
             noise("gaussian", 30.5),
             noise("gaussian", 30.625, clean_targets=True),
             noise("clipped", 20.5),
+            noise("clipped", 24.5, clean_targets=True),
+            noise("bernoulli", 31.25),
+            noise("bernoulli", 32.25, clean_targets=True),
+            noise("camera", 37.5),
         ],
         "processes.jsonl": [
             {"kind": "processes", "name": "ours", "recipe": recipe(), "processes": 2,

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from helpers import ROOT
-from measured import history, measured, published, write
+from measured import grid_rows, history, measured, published, swept, write
 
 from Miniproject_1.others.study.figures import main
 from Miniproject_1.others.study.macros import latex, macros, psnr_after, scientific
@@ -33,7 +33,7 @@ def test_the_report_has_measured_numbers_as_macros_only():
     text = (ROOT / "report/report.tex").read_text()
     text = re.sub(r"(?m)(?<!\\)%.*$", "", text.split(r"\begin{document}")[1])
     text = re.sub(r"\\(includegraphics|setlength|bibitem)\b.*", "", text)
-    assert set(re.findall(r"\d+\.\d+", text)) <= {"24.15", "25.75"}
+    assert set(re.findall(r"\d+\.\d+", text)) <= {"20.72", "24.15", "25.75", "25.83"}
 
 
 def test_numbers(files, tmp_path):
@@ -44,6 +44,11 @@ def test_numbers(files, tmp_path):
         "PretrainedPerImage": "26.05", "PretrainedPooled": "25.05", "PretrainedParameters": "0.35",
         "OursShort": "25.68", "PublishedLong": "25.19", "PublishedLongEpochs": "1.2",
         "OursEqualTime": "25.84", "EqualTimeGain": "0.70",
+        "CareamicsPerImage": "23.52", "CareamicsGain": "2.32",
+        "OursShortSeen": "25,000", "RetrainedMinutes": "20", "PretrainedEnsembleGain": "0.06",
+        "WorkRatio": "2.2", "CareamicsVersion": "0.3.5", "CareamicsSeen": "18,000",
+        "GaussianGain": "0.25", "GaussianGap": "0.12", "MaskedGap": "1.00", "ClippedGap": "4.00",
+        "WorstCase": r"32 $\times$ 32, 1 sample", "WorseImages": "5", "CaseImages": "222",
         "NoisyTargets": "25.920", "CleanTargets": "25.946", "TargetGap": "0.026",
         "OursFlops": "200", "PublishedFlops": "900", "FlopsRatio": "4.5", "OursShare": r"50\%",
         "OursThroughput": "400", "ThroughputRatio": "5.0", "PublishedParameters": "1.35",
@@ -65,7 +70,7 @@ def test_the_recipe_is_that_of_the_training(files, tmp_path):
 
 def test_ablations_are_lines_of_a_table(files, tmp_path):
     lines = numbers_of(files, tmp_path)["AblationRows"].split(r"\\")
-    assert lines[0] == r"three levels & 25.10 & \ensuremath{+0.100} & 0.24 "
+    assert lines[0] == r"three levels & 25.10 & \ensuremath{+0.100} & 0.24 & 190 "
     assert [line.split("&")[0].strip() for line in lines] == [
         "three levels", "ours", "no self-ensemble", "MSE loss", ""]
 
@@ -74,6 +79,30 @@ def test_ablations_of_several_seeds_have_a_deviation(files, tmp_path):
     files["ablations.jsonl"] += [row | {"seed": 1} for row in files["ablations.jsonl"]]
     numbers = numbers_of(files, tmp_path)
     assert r"\ensuremath{-0.100 \pm 0.000}" in numbers["AblationRows"]
+
+
+def test_the_published_study_is_lines_of_a_table(files, tmp_path):
+    files["table1.jsonl"] = [swept("table1", "some", 0.0, 10_000, 1, seconds=600.0) | row
+                             for row in grid_rows("published") + grid_rows("ours")]
+    numbers = numbers_of(files, tmp_path)
+    first, *_ = numbers["FindingRows"].split(r"\\")
+    assert [cell.strip() for cell in first.split("&")] == ["MSE above L1", "+0.67", "+0.67"]
+    assert r"rate \ensuremath{\times} 1 above \ensuremath{\times} 2" in numbers["FindingRows"]
+    assert (numbers["GridManySteps"], numbers["GridFewSteps"]) == ("313", "79")
+    assert (numbers["GridSettings"], numbers["GridHours"]) == ("18", "3.0")
+
+
+def test_noise_without_clean_targets_is_refused(files, tmp_path):
+    del files["noises.jsonl"][1]
+    with pytest.raises(ValueError, match="noises.jsonl lacks gaussian"):
+        numbers_of(files, tmp_path)
+
+
+def test_each_macro_of_the_report_is_defined():
+    report = ROOT / "report"
+    used = set(re.findall(r"\\([A-Z][A-Za-z]+)", (report / "report.tex").read_text()))
+    numbers = (report / "results/numbers.tex").read_text()
+    assert used - {"Large"} <= set(re.findall(r"\\newcommand\{\\([A-Za-z]+)\}", numbers))
 
 
 def test_other_noise_has_a_line_for_each_kind(files, tmp_path):
@@ -97,6 +126,7 @@ def test_a_time_that_was_not_measured_is_refused():
     (2, ["ours", "epochs 10"]),
     (3, ["--weights"]),
     (4, ["ours", "minutes 5"]),
+    (5, ["CAREamics", "minutes 5"]),
 ])
 def test_a_missing_measurement_is_named(files, tmp_path, row, words):
     del files["trainings.jsonl"][row]

@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 import pytest
 from helpers import ROOT
-from measured import DATA, PLACE, measured, recipe, swept, training, write
+from measured import DATA, PLACE, grid_rows, measured, recipe, swept, training, write
 
-from Miniproject_1.others.study.kinds import CLIPPED, KINDS
+from Miniproject_1.others.study.kinds import KINDS
 from Miniproject_1.others.study.measurements import COMMANDS, OPTIONAL, read
 from Miniproject_1.others.study.page import main, page
 from Miniproject_1.others.study.presets import PRESETS
@@ -95,11 +95,36 @@ def test_ours_without_self_ensemble_is_an_ablation(files, tmp_path):
 def test_the_published_study_has_its_settings_and_findings(files, tmp_path):
     settings = [(setting.recipe, network(setting.recipe)) for setting in PRESETS["table1"]()]
     files["table1.jsonl"] = [
-        swept("table1", "some", 25.0 + (recipe.loss == "mse"), 5_000, 10, network=name,
+        swept("table1", "some", 25.0 + (recipe.loss == "mse"), 10_000, 1, network=name,
               recipe=asdict(recipe)) for recipe, name in settings]
     text = page_of(files, tmp_path)
-    assert cells(text, "mse ")[1:5] == ["32", "0.0001", "23.91", "26.00"]
+    assert cells(text, "mse ")[1:5] == ["× 0.1", "32", "23.91", "26.00"]
     assert cells(text, "MSE above L1")[1:] == ["+0.67", "+1.00", "+1.00"]
+
+
+def test_a_network_that_was_not_trained_has_no_column(files, tmp_path):
+    files["table1.jsonl"] = [swept("table1", "some", 0.0, 10_000, 1) | row
+                             for row in grid_rows("published")]
+    text = page_of(files, tmp_path)
+    assert cells(text, "mse ")[1:] == ["× 0.1", "32", "23.91", "23.91"]
+    assert cells(text, "batch 32 above 128")[1:] == ["+0.18", "+0.18"]
+    assert cells(text, "pairs of settings in the reported order")[2:] == ["100%"]
+
+
+def test_each_epoch_has_what_was_measured_after_it(files, tmp_path):
+    epochs = [{"epoch": epoch, "loss": 0.5, "psnr": 25.0 + epoch, "psnr_pooled": 24.0 + epoch,
+               "est_psnr": 24.1} for epoch in range(3)]
+    files["curves.jsonl"] = [swept("curves", name, 27.0, 5_000, 2, network=name, history=epochs)
+                             for name in ("published", "ours")]
+    line = cells(page_of(files, tmp_path), "    2")
+    assert line == ["2", *["0.5000", "27.00", "26.00", "24.10"] * 2]
+
+
+def test_photos_have_the_psnr_of_each_network(files, tmp_path):
+    files["photos.jsonl"] = [
+        {"kind": "photos", "name": "compared.png", "minutes": 5, "seed": 0, "pairs": 50_000,
+         "data": DATA, "psnr": {"noisy": [20.0, 21.0], "ours": [25.0, 26.126]}} | PLACE]
+    assert cells(page_of(files, tmp_path), "2")[1:] == ["21.00", "26.13"]
 
 
 def test_targets_are_compared_seed_by_seed_for_each_number_of_pairs(files, tmp_path):
@@ -142,9 +167,9 @@ def test_robustness_has_a_line_for_each_case(files, tmp_path):
 
 def test_other_noise_has_a_line_for_each_kind(files, tmp_path):
     text = page_of(files, tmp_path)
-    gaussian, clipped = KINDS["gaussian"].about, KINDS[CLIPPED].about
+    gaussian, camera = KINDS["gaussian"].about, KINDS["camera"].about
     assert cells(text, gaussian)[1:] == ["20.25", "25.50", "30.25", "30.50", "30.62"]
-    assert cells(text, clipped)[4:] == ["20.50", "-"]
+    assert cells(text, camera)[4:] == ["37.50", "-"]
     text = " ".join(text.split())
     assert "+1.5 of 255" in text and "+1.3 after training on noisy targets" in text
 

@@ -73,15 +73,17 @@ def test_targets_are_drawn_from_few_to_many_pairs():
         "noisy targets": [(1000, 1), (3000, 3)], "clean targets": [(1000, 2), (3000, 4)]}
 
 
-def test_curves_are_of_the_setting_that_was_reported_best():
+def test_curves_have_a_panel_for_each_training_without_the_state_before_it():
     history = [{"epoch": epoch, "psnr": 20.0 + epoch, "psnr_pooled": 19.0, "est_psnr": 19.5,
                 "loss": 1 / (1 + epoch)} for epoch in range(3)]
-    rows = [row | {"history": history} for row in grid_rows("ours") + grid_rows("published")]
-    best = [row for row in rows if row["psnr"] == 24.15]
-    for row in best:
-        row["history"] = [epoch | {"psnr": 25.0} for epoch in history]
     figure = Figure()
-    plots.draw_curves(figure, rows)
-    per_image = [axes.lines[0].get_xydata().tolist() for axes in figure.axes[:2]]
-    assert per_image == [[[1, 25], [2, 25]]] * 2
-    plots.draw_curves(Figure(), grid_rows("ours")[:1])  # half a sweep draws what there is
+    plots.draw_curves(figure, [{"name": name, "history": history} for name in ("one", "other")])
+    panels = figure.axes[:2]
+    assert [axes.get_title() for axes in panels] == ["one", "other"]
+    assert [axes.lines[0].get_xydata().tolist() for axes in panels] == [[[1, 21], [2, 22]]] * 2
+
+
+def test_a_network_without_results_has_no_panel_in_the_grid():
+    figure = Figure()
+    plots.draw_grid(figure, grid_rows("published")[:1])
+    assert len(figure.axes) == 2

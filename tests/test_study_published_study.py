@@ -9,10 +9,11 @@ from Miniproject_1.others.study.published_study import (
     LOSSES,
     REPORTED,
     SHARES,
+    agreement,
     cell,
+    complete_seeds,
     contrasts,
     findings,
-    seed_contrasts,
     table,
 )
 
@@ -39,9 +40,23 @@ def test_each_setting_has_a_line_with_all_three_results():
     rows += grid_rows("ours", gain=2) + grid_rows("ours", 1, gain=2.1)
     text = table(rows)
     assert len(text.splitlines()) == 2 + 18
-    line = cells_of(text, "mse", "32", "0.001")
-    assert line == ["mse", "32", "0.001", "24.15", "25.15", "0.005", "26.20 ± 0.07"]
-    assert cells_of(table(grid_rows("ours")), "l1")[4] == "-"
+    line = cells_of(text, "mse", "× 1", "32")
+    assert line == ["mse", "× 1", "32", "24.15", "25.15", "26.20 ± 0.07"]
+
+
+def test_a_network_has_a_column_as_soon_as_it_has_a_row():
+    text = table(grid_rows("ours")[:1])
+    assert cells_of(text, "l1", "× 0.1", "32")[3:] == ["23.46", "23.46"]
+    assert cells_of(text, "l1", "× 0.1", "64")[3:] == ["23.23", "-"]
+
+
+def test_agreement_is_the_share_of_pairs_of_settings_in_the_reported_order():
+    assert agreement(REPORTED) == 1
+    assert agreement({place: -psnr for place, psnr in REPORTED.items()}) == 0
+    best, second = sorted(CELLS, key=REPORTED.__getitem__)[:-3:-1]
+    swapped = REPORTED | {best: REPORTED[second], second: REPORTED[best]}
+    equal = 1  # L1 has two settings that were reported equal
+    assert agreement(swapped) == pytest.approx(1 - 1 / (18 * 17 / 2 - equal))
 
 
 def test_contrasts_are_of_means_over_the_grid():
@@ -50,15 +65,15 @@ def test_contrasts_are_of_means_over_the_grid():
     batches = contrasts({place: -place.batch for place in CELLS})
     assert (batches["batch 32 above 64"], batches["batch 32 above 128"]) == (32, 96)
     rates = contrasts({place: place.share for place in CELLS})
-    assert rates["its rate above a tenth"] == pytest.approx(0.9)
-    assert rates["its rate above the double"] == pytest.approx(-1)
+    assert rates["rate × 1 above × 0.1"] == pytest.approx(0.9)
+    assert rates["rate × 1 above × 2"] == pytest.approx(-1)
 
 
 def test_findings_have_the_spread_over_seeds_that_are_complete():
     rows = grid_rows("ours") + grid_rows("ours", 1) + grid_rows("ours", 2)[:17]
     for row in rows[:18]:
         row["psnr"] += 0.2 * (row["recipe"]["loss"] == "mse")
-    assert len(seed_contrasts(rows, "ours")) == 2
+    assert len(complete_seeds(rows, "ours")) == 2
     line = cells_of(findings(rows), "MSE above L1")
     reported = contrasts(REPORTED)["MSE above L1"]
-    assert line == ["MSE above L1", f"{reported:+.2f}", "-", f"{reported + 0.1:+.2f} ± 0.14"]
+    assert line == ["MSE above L1", f"{reported:+.2f}", f"{reported + 0.1:+.2f} ± 0.14"]

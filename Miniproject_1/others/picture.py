@@ -69,11 +69,12 @@ def strip(images: list[Tensor], captions: list[str]) -> "Image":
     return picture
 
 
-def page(strips: list["Image"]) -> "Image":
+def page(strips: list["Image"], headings: tuple[str, ...] = HEADINGS) -> "Image":
     """Strips in rows of two, below the headings.
 
     Args:
         strips: At least one, all of one size.
+        headings: One for each image of a strip.
 
     Returns:
         A Pillow image of mode RGB.
@@ -85,7 +86,7 @@ def page(strips: list["Image"]) -> "Image":
     picture = pillow().Image.new("RGB", size, PAPER)
     for column in range(columns):
         corner = (MARGIN + column * (width + MARGIN), MARGIN // 2)
-        _write(picture, HEADINGS, corner, width)
+        _write(picture, headings, corner, width)
     for number, pasted in enumerate(strips):
         row, column = divmod(number, columns)
         left = MARGIN + column * (width + MARGIN)

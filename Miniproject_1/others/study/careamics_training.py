@@ -37,6 +37,7 @@ from .training import scores
 
 PROGRAM = "python -m Miniproject_1.others.study.careamics_training"
 NETWORK = "careamics"  # in the rows
+TOGETHER = ", channels together"  # in the name of what is not the default
 BATCH = 64  # pairs; the patches are whole images
 HELD = 100  # pairs for its own validation: its own choice of them is slow where there are many
 
@@ -74,7 +75,7 @@ def train(minutes: float, seed: int, joint: bool, training: TrainingData,
     seen = epochs * len(a[:-HELD]) + rest * BATCH
     return {
         "kind": "training",
-        "name": f"CAREamics {version('careamics')}{', channels together' if joint else ''}",
+        "name": f"CAREamics {version('careamics')}{TOGETHER if joint else ''}",
         "network": NETWORK,
         "recipe": careamist.config.model_dump(mode="json", exclude={"data_config": {"seed"}}),
         "parameters": sum(weight.numel() for weight in careamist.model.parameters()),

@@ -63,12 +63,13 @@ def figures(results: Results) -> dict[str, Drawing]:
         By name.
     """
     drawn: dict[str, Drawing] = {
-        "network": (partial(draw_network, recipe=Recipe()), TEXT_WIDTH, 1.6),
-        "training": (partial(draw_training, results=results), TEXT_WIDTH, 2.1),
+        "network": (partial(draw_network, recipe=Recipe()), COLUMN_WIDTH, 1.15),
+        "training": (partial(draw_training, results=results), TEXT_WIDTH, 1.7),
     }
     if results.table1:
-        drawn["grid"] = (partial(draw_grid, rows=results.table1), TEXT_WIDTH, 2.2)
-        drawn["curves"] = (partial(draw_curves, rows=results.table1), TEXT_WIDTH, 2.0)
+        drawn["grid"] = (partial(draw_grid, rows=results.table1), TEXT_WIDTH, 1.9)
+    if results.curves:
+        drawn["curves"] = (partial(draw_curves, rows=results.curves), TEXT_WIDTH, 2.0)
     if results.batches:
         batches = partial(draw_batches, rows=results.batches, scales=results.noise_scale)
         drawn["batches"] = (batches, TEXT_WIDTH, 2.0)

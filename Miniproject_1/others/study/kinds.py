@@ -100,18 +100,19 @@ def grey(photos: Tensor) -> Tensor:
     return (photos * luma).sum(dim=1, keepdim=True)
 
 
+GAUSSIAN = "gaussian"  # the kind of noise that denoisers are usually compared on
+MASKED = "bernoulli"  # the kind that leaves half of the pixels
 CLIPPED = "clipped"  # the kind whose mean is not zero
 
 KINDS = {
-    "gaussian": Kind(f"Gaussian, sigma {SIGMA:g}", 3, 255.0, Tensor.float, gaussian),
+    GAUSSIAN: Kind(f"Gaussian, sigma {SIGMA:g}", 3, 255.0, Tensor.float, gaussian),
     "correlated": Kind(f"Gaussian, sigma {SIGMA:g}, correlated", 3, 255.0, Tensor.float,
                        correlated),
     "poisson": Kind(f"Poisson, up to {PHOTONS:g} photons", 3, PHOTONS,
                     lambda photos: photos * (PHOTONS / 255), poisson),
     "camera": Kind("camera, shot and read noise, grey", 1, SIGNAL,
                    lambda photos: OFFSET + grey(photos) * (SIGNAL / 255), camera),
-    "bernoulli": Kind("half of the pixels 0, the others doubled", 3, 255.0, Tensor.float,
-                      bernoulli),
+    MASKED: Kind("half of the pixels 0, the others doubled", 3, 255.0, Tensor.float, bernoulli),
     CLIPPED: Kind(f"Gaussian, sigma {SIGMA:g}, dark, clipped at 0", 3, DARK * 255,
                   lambda photos: photos * DARK, clipped),
 }

@@ -3,13 +3,16 @@
 So report.tex holds no number that was measured.
 """
 
+import math
 import re
 import statistics
 
 from ...model import Recipe
 from ..noise import CELL, SIZE
-from . import noises
-from .kinds import CLIPPED
+from . import noises, published_study
+from .careamics_training import NETWORK as CAREAMICS
+from .careamics_training import TOGETHER
+from .kinds import CLIPPED, GAUSSIAN, MASKED
 from .measurements import (
     EQUAL_MINUTES,
     LONG_EPOCHS,
@@ -17,6 +20,7 @@ from .measurements import (
     SHORT_MINUTES,
     Results,
     pick,
+    remedy,
     target_pairs,
 )
 from .page import compared
@@ -48,6 +52,13 @@ def scientific(value: float) -> str:
 def escaped(text: str) -> str:
     """The text with LaTeX's special characters escaped."""
     return re.sub(r"[#$%&_{}]", r"\\\g<0>", text)
+
+
+def with_signs(text: str) -> str:
+    """The text, escaped, with the signs of mathematics for ±, × and a number's minus."""
+    signs = {"±": r"\pm", "×": r"\times"}
+    return re.sub(r"[±×]|-(?=\d)", lambda sign: rf"\ensuremath{{{signs.get(sign[0], '-')}}}",
+                  escaped(text))
 
 
 def listed(values: list) -> str:
@@ -82,9 +93,13 @@ def macros(results: Results) -> dict[str, Macros]:
         "all results": {"FirstDate": days[0], "LastDate": days[-1]},
         "trainings.jsonl": training_macros(results),
         f"trainings.jsonl, {EQUAL_MINUTES} minutes": equal_time_macros(results),
+        "trainings.jsonl, CAREamics": careamics_macros(results),
         "targets.jsonl": target_macros(results),
         "speed.jsonl": speed_macros(results),
+        "table1.jsonl": grid_macros(results),
+        "photos.jsonl": photo_macros(results),
         "ablations.jsonl": ablation_macros(results),
+        "robustness.json": robustness_macros(results),
         "noises.jsonl": noise_macros(results),
     }
 
@@ -133,16 +148,22 @@ def training_macros(results: Results) -> Macros:
         "Epochs": f"{LONG_EPOCHS}",
         "RetrainedPerImage": fixed(mean(long, "psnr")),
         "RetrainedPooled": fixed(mean(long, "psnr_pooled")),
+        "RetrainedMinutes": f"{mean(long, 'seconds') / 60:.0f}",
+        "RetrainedSeen": seen(long),
         "EnsembleGain": fixed(ensemble),
         "PretrainedPerImage": fixed(pretrained[0]["psnr"]),
         "PretrainedPooled": fixed(pretrained[0]["psnr_pooled"]),
+        "PretrainedEnsembleGain": difference(pretrained[0]["psnr"],
+                                             pretrained[0]["psnr_without_self_ensemble"]),
         "PretrainedParameters": f"{pretrained[0]['parameters'] / 1e6:.2f}",
         "ShortMinutes": f"{SHORT_MINUTES}",
         "OursShort": fixed(mean(short, "psnr")),
         "OursShortPooled": fixed(mean(short, "psnr_pooled")),
+        "OursShortSeen": seen(short),
         "LongMinutes": f"{PUBLISHED_MINUTES}",
         "PublishedLong": fixed(mean(published, "psnr")),
         "PublishedLongPooled": fixed(mean(published, "psnr_pooled")),
+        "PublishedLongSeen": seen(published),
         "PublishedLongEpochs": epochs(published),
         "BenchMachine": machine(published[0]),
     }
@@ -151,6 +172,11 @@ def training_macros(results: Results) -> Macros:
 def difference(value: float, other: float, digits: int = 2) -> str:
     """Of the rounded values, as a table shows them."""
     return fixed(round(value, digits) - round(other, digits), digits)
+
+
+def seen(rows: list[Row]) -> str:
+    """How many pairs were seen in all steps together."""
+    return f"{mean(rows, 'pairs_seen'):,.0f}"
 
 
 def epochs(rows: list[Row]) -> str:
@@ -169,7 +195,25 @@ def equal_time_macros(results: Results) -> Macros:
         "OursEqualTime": fixed(mean(ours, "psnr")),
         "OursEqualTimePooled": fixed(mean(ours, "psnr_pooled")),
         "OursEqualEpochs": epochs(ours),
+        "OursEqualSeen": seen(ours),
         "EqualTimeGain": difference(mean(ours, "psnr"), then),
+    }
+
+
+def careamics_macros(results: Results) -> Macros:
+    """CAREamics with its defaults, and how far ours is above it after the same time."""
+    rows = [row for row in results.trainings if row.get("network") == CAREAMICS
+            and row["minutes"] == EQUAL_MINUTES and not row["name"].endswith(TOGETHER)]
+    if not rows:
+        raise ValueError(f"trainings.jsonl has no training of CAREamics, minutes {EQUAL_MINUTES}; "
+                         + remedy("trainings.jsonl"))
+    ours = pick(results, OURS, minutes=EQUAL_MINUTES)
+    return {
+        "CareamicsPerImage": fixed(mean(rows, "psnr")),
+        "CareamicsPooled": fixed(mean(rows, "psnr_pooled")),
+        "CareamicsGain": difference(mean(ours, "psnr"), mean(rows, "psnr")),
+        "CareamicsSeen": seen(rows),
+        "CareamicsVersion": rows[0]["name"].split()[1],
     }
 
 
@@ -220,6 +264,7 @@ def speed_macros(results: Results) -> Macros:
         **network_macros("Ours", ours),
         **network_macros("Published", published),
         "ThroughputRatio": f"{ratio:.1f}",
+        "WorkRatio": f"{published['flops_per_pair'] / ours['flops_per_pair']:.1f}",
         "FlopsRatio": f"{forward_flops(published) / forward_flops(ours):.1f}",
     }
 
@@ -239,14 +284,45 @@ def forward_flops(row: Row) -> float:
     return row["flops_per_pair"] / row["passes"] / 3
 
 
+def grid_macros(results: Results) -> Macros:
+    """The published study, rerun: lines `finding & reported & here`, the published network's."""
+    rows = [row for row in results.table1 if row["network"] == PUBLISHED]
+    if not rows:
+        return {}
+    lines = [" & ".join(map(with_signs, line)) + r" \\"
+             for line in published_study.finding_lines(rows)]
+    batches = published_study.BATCHES
+    many, few = (math.ceil(rows[0]["pairs_seen"] / batch) for batch in (batches[0], batches[-1]))
+    return {
+        "GridSettings": f"{len(published_study.CELLS)}",
+        "GridPairs": f"{rows[0]['pairs_seen']:,}",
+        "GridHours": f"{sum(row['seconds'] for row in rows) / 3600:.1f}",
+        "FindingRows": " ".join(lines),
+        "GridManySteps": f"{many}",
+        "GridFewSteps": f"{few}",
+    }
+
+
+def photo_macros(results: Results) -> Macros:
+    """How long the networks were trained that denoised the photos."""
+    if not results.photos:
+        return {}
+    return {"PhotoMinutes": f"{results.photos[0]['minutes']:g}"}
+
+
 def ablation_macros(results: Results) -> Macros:
-    """The lines of a table, `recipe & PSNR & dB against ours & parameters in M`, best first."""
+    """The lines of a table, best first.
+
+    They are `recipe & PSNR & dB against ours & parameters in M & pairs per second`.
+    """
     lines = []
     for ablation in compared(results.ablations):
         against = signed(ablation.gaps) if ablation.change else ""
         parameters = f"{ablation.rows[0]['parameters'] / 1e6:.2f}"
         score = fixed(mean(ablation.rows, ablation.key))
-        lines.append(" & ".join((escaped(ablation.name), score, against, parameters)) + r" \\")
+        rate = f"{mean(ablation.rows, 'pairs_per_second'):.0f}"
+        cells = (escaped(ablation.name), score, against, parameters, rate)
+        lines.append(" & ".join(cells) + r" \\")
     first = results.ablations[0]
     return {
         "AblationRows": " ".join(lines),
@@ -264,12 +340,40 @@ def signed(values: list[float]) -> str:
 def noise_macros(results: Results) -> Macros:
     """The lines of a table, `noise & noisy & blur & BM3D & ours & clean targets`."""
     lines = [" & ".join(map(escaped, line)) + r" \\" for line in noises.lines(results.noises)]
-    clipped = [row for row in results.noises if row["name"] == CLIPPED]
+    first = results.noises[0]
+    gaussian, gaussian_clean = by_targets(results, GAUSSIAN)
+    masked, masked_clean = by_targets(results, MASKED)
+    clipped, clipped_clean = by_targets(results, CLIPPED)
     return {
         "NoiseRows": " ".join(lines),
-        "NoiseMinutes": f"{results.noises[0]['minutes']:g}",
-        "ClippedBias": f"{clipped[0]['bias']:+.1f}" if clipped else "-",
-        "ClippedNoisyBias": f"{clipped[0]['noisy_bias']:+.1f}" if clipped else "-",
+        "NoiseMinutes": f"{first['minutes']:g}",
+        "NoiseImages": f"{first['validation']['images']}",
+        "GaussianGain": difference(gaussian["psnr"], gaussian["bm3d"]),
+        "GaussianGap": difference(gaussian_clean["psnr"], gaussian["psnr"]),
+        "MaskedGap": difference(masked_clean["psnr"], masked["psnr"]),
+        "ClippedGap": difference(clipped_clean["psnr"], clipped["psnr"]),
+        "ClippedBias": f"{clipped['bias']:+.1f}",
+        "ClippedNoisyBias": f"{clipped['noisy_bias']:+.1f}",
+        "ClippedPeak": f"{clipped['peak']:g}",
+    }
+
+
+def by_targets(results: Results, kind: str) -> tuple[Row, Row]:
+    """The trainings on a kind of noise with noisy and with clean targets."""
+    rows = {row["clean_targets"]: row for row in results.noises if row["name"] == kind}
+    if len(rows) < 2:
+        raise ValueError(f"noises.jsonl lacks {kind} noise, on noisy or on clean targets; "
+                         + remedy("noises.jsonl"))
+    return rows[False], rows[True]
+
+
+def robustness_macros(results: Results) -> Macros:
+    """Where the pretrained weights made most images worse."""
+    worst = max(results.robustness["cases"], key=lambda case: case["worse"])
+    return {
+        "WorstCase": escaped(worst["case"]).replace(" x ", r" $\times$ "),
+        "WorseImages": f"{worst['worse']}",
+        "CaseImages": f"{worst['images']}",
     }
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from ..results import read_results
 from .careamics_training import NETWORK as CAREAMICS
+from .careamics_training import PROGRAM as CAREAMICS_PROGRAM
 from .compare import PROGRAM as COMPARE
 from .kills import PROGRAM as KILLS
 from .noise_scale import PROGRAM as NOISE_SCALE
 from .noises import PROGRAM as NOISES
 from .parallel import PROGRAM as PARALLEL
+from .photos import PROGRAM as PHOTOS
 from .recipes import OURS, PUBLISHED
 from .robustness import PROGRAM as ROBUSTNESS
 from .rows import Row, budget, grouped, latest, title
@@ -29,6 +31,7 @@ COMMANDS = {
         f"{COMPARE} {OURS} {IMAGES} --minutes {EQUAL_MINUTES}",
         f"{COMPARE} {OURS} {IMAGES} --epochs {LONG_EPOCHS}",
         f"{COMPARE} --weights bestmodel.pth --validation VALIDATION",
+        f"{CAREAMICS_PROGRAM} {IMAGES} --minutes {EQUAL_MINUTES}",
     ),
     "targets.jsonl": (
         f"{COMPARE} {OURS} {IMAGES} --pairs 20000 --epochs 1",
@@ -37,9 +40,11 @@ COMMANDS = {
     "speed.jsonl": (f"{COMPARE} {OURS} {PUBLISHED} {IMAGES} --throughput",),
     "ablations.jsonl": (f"{SWEEP} ablations {IMAGES}",),
     "table1.jsonl": (f"{SWEEP} table1 {IMAGES}",),
+    "curves.jsonl": (f"{SWEEP} curves {IMAGES} --seeds 0",),
     "batches.jsonl": (f"{SWEEP} batches {IMAGES}",),
     "noise_scale.jsonl": (f"{NOISE_SCALE} -d DATA",),
     "scaling.jsonl": (f"{SWEEP} scaling {IMAGES}",),
+    "photos.jsonl": (f"{PHOTOS} -d DATA",),
     "robustness.json": (f"{ROBUSTNESS} --photos PHOTOS",),
     "noises.jsonl": (
         f"{NOISES} --photos PHOTOS --minutes 10",
@@ -49,7 +54,8 @@ COMMANDS = {
     "kills.jsonl": (KILLS,),
 }
 
-OPTIONAL = ("table1.jsonl", "batches.jsonl", "noise_scale.jsonl", "scaling.jsonl")  # they take days
+OPTIONAL = ("table1.jsonl", "curves.jsonl", "batches.jsonl", "noise_scale.jsonl",
+            "scaling.jsonl", "photos.jsonl")  # they take long
 
 PLACE = ("date", "device", "processor", "threads", "torch", "command")
 SCORE = ("psnr", "psnr_pooled", "psnr_without_self_ensemble", "noisy_psnr", "noisy_psnr_pooled",
@@ -62,6 +68,7 @@ REQUIRED = {  # by kind: what a row has
                    "pairs_per_second", "share", "ratio", "images_per_second",
                    "images_per_second_self_ensemble", "turns", "turn_seconds", "pairs", "data",
                    *PLACE),
+    "photos": ("name", "minutes", "seed", "pairs", "data", "psnr", *PLACE),
     "robustness": ("name", "data", "cases", *PLACE),
     "noise": ("name", "about", "recipe", "seed", "minutes", "clean_targets", "pairs", "noisy",
               "psnr", "psnr_without_self_ensemble", "bias", "noisy_bias", "peak", "data",
@@ -87,9 +94,11 @@ class Results:
     speed: list[Row]
     ablations: list[Row]
     table1: list[Row]
+    curves: list[Row]
     batches: list[Row]
     noise_scale: list[Row]
     scaling: list[Row]
+    photos: list[Row]
     robustness: Row
     noises: list[Row]
     processes: list[Row]
@@ -97,8 +106,8 @@ class Results:
 
     def all(self) -> list[Row]:
         return [*self.trainings, *self.targets, *self.speed, *self.ablations, *self.table1,
-                *self.batches, *self.noise_scale, *self.scaling, self.robustness, *self.noises,
-                *self.processes, *self.kills]
+                *self.curves, *self.batches, *self.noise_scale, *self.scaling, *self.photos,
+                self.robustness, *self.noises, *self.processes, *self.kills]
 
 
 def read(folder: Path) -> Results:
@@ -119,12 +128,15 @@ def read(folder: Path) -> Results:
     speed = latest(_read(folder, "speed.jsonl", ("throughput",)), ("name",))
     ablations = _read_sweep(folder, "ablations.jsonl")
     table1 = _read_sweep(folder, "table1.jsonl")
+    curves = _read_sweep(folder, "curves.jsonl")
     batches = _read_sweep(folder, "batches.jsonl")
     scaling = _read_sweep(folder, "scaling.jsonl")
     _check_alike("table1.jsonl", table1, ("pairs", "epochs"))
+    _check_alike("curves.jsonl", curves, ("pairs", "epochs", "seed"))
     for group in grouped(scaling, ("pairs",)):
         _check_alike("scaling.jsonl", group, ("epochs", "recipe"))
     noise_scale = latest(_read(folder, "noise_scale.jsonl", ("noise scale",)), ("recipe", "seed"))
+    photos = latest(_read(folder, "photos.jsonl", ("photos",)), ("name",))
     robustness = _read(folder, "robustness.json", ("robustness",))[-1]
     noises = latest(_read(folder, "noises.jsonl", ("noise",)), NOISE)
     processes = latest(_read(folder, "processes.jsonl", ("processes",)), ("name", "processes"))
@@ -147,8 +159,8 @@ def read(folder: Path) -> Results:
     for name, rows in (("trainings.jsonl", trained), ("ablations.jsonl", ablations)):
         for group in grouped(rows, ("name",)):
             _check_alike(name, group, ("recipe",))
-    return Results(trainings, targets, speed, ablations, table1, batches, noise_scale, scaling,
-                   robustness, noises, processes, kills)
+    return Results(trainings, targets, speed, ablations, table1, curves, batches, noise_scale,
+                   scaling, photos, robustness, noises, processes, kills)
 
 
 def _read_sweep(folder: Path, name: str) -> list[Row]:
@@ -157,10 +169,10 @@ def _read_sweep(folder: Path, name: str) -> list[Row]:
     for row in rows:
         missing = [key for key in IDENTITY if key not in row]
         if missing or row["preset"] != Path(name).stem:
-            raise ValueError(f"{name} has a row of another kind: {_label(row)}; {_remedy(name)}")
+            raise ValueError(f"{name} has a row of another kind: {_label(row)}; {remedy(name)}")
         if row["pairs_seen"] != row["pairs"] * row["epochs"]:
             raise ValueError(f"{name} has a training that ended early: {_label(row)}; "
-                             f"{_remedy(name)}")
+                             f"{remedy(name)}")
     _check_alike(name, rows, ("validation", "data"))
     return rows
 
@@ -171,21 +183,21 @@ def _read(folder: Path, name: str, kinds: Sequence[str]) -> list[Row]:
     if not file.is_file() and name in OPTIONAL:
         return []
     if not file.is_file():
-        raise ValueError(f"no {file}; {_remedy(name)}")
+        raise ValueError(f"no {file}; {remedy(name)}")
     rows = read_results(file)
     if not rows:
-        raise ValueError(f"{file} is empty; {_remedy(name)}")
+        raise ValueError(f"{file} is empty; {remedy(name)}")
     for number, row in enumerate(rows, 1):
         if row.get("kind") not in kinds:
             raise ValueError(f"{file}: row {number} is of kind {row.get('kind')!r}, expected "
-                             f"{' or '.join(kinds)}; {_remedy(name)}")
+                             f"{' or '.join(kinds)}; {remedy(name)}")
         missing = [key for key in REQUIRED[row["kind"]] if key not in row]
         if missing:
-            raise ValueError(f"{file}: row {number} has no {', '.join(missing)}; {_remedy(name)}")
+            raise ValueError(f"{file}: row {number} has no {', '.join(missing)}; {remedy(name)}")
     return rows
 
 
-def _remedy(name: str) -> str:
+def remedy(name: str) -> str:
     """How to make a file."""
     commands = " and ".join(f"`{command}`" for command in COMMANDS[name])
     return f"make it by {commands}, each with --results {name}"
@@ -198,7 +210,7 @@ def _check_alike(name: str, rows: Iterable[Row], keys: Iterable[str]) -> None:
         if len(groups) > 1:
             one, other = groups[0][0], groups[1][0]
             raise ValueError(f"{name} compares {_label(one)} and {_label(other)}, but their {key} "
-                             f"differs: {one.get(key)} and {other.get(key)}; {_remedy(name)}")
+                             f"differs: {one.get(key)} and {other.get(key)}; {remedy(name)}")
 
 
 def _label(row: Row) -> str:
@@ -223,8 +235,8 @@ def pick(results: Results, name: str, **wanted: float) -> list[Row]:
     rows = [row for row in rows if wanted.items() <= row.items()]
     if not rows:
         asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
-        remedy = _remedy("trainings.jsonl")
-        raise ValueError(f"trainings.jsonl has no training of {name}, {asked}; {remedy}")
+        raise ValueError(f"trainings.jsonl has no training of {name}, {asked}; "
+                         + remedy("trainings.jsonl"))
     return sorted(rows, key=lambda row: row["seed"])
 
 
@@ -248,11 +260,11 @@ def target_pairs(results: Results) -> list[tuple[Row, Row]]:
             pairs.append((by_target[False], by_target[True]))
     if not pairs:
         raise ValueError("targets.jsonl has no two trainings that differ in clean_targets only; "
-                         + _remedy("targets.jsonl"))
+                         + remedy("targets.jsonl"))
     for noisy, clean in pairs:
         if "epochs" in noisy and noisy["pairs_seen"] != clean["pairs_seen"]:
             raise ValueError(f"targets.jsonl has trainings of {_label(noisy)} on noisy and on "
                              f"clean targets that saw {noisy['pairs_seen']:,} and "
                              f"{clean['pairs_seen']:,} pairs: one of them ended early; "
-                             + _remedy("targets.jsonl"))
+                             + remedy("targets.jsonl"))
     return pairs

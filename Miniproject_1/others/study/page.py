@@ -18,7 +18,7 @@ from .compare import speed_table
 from .kinds import CLIPPED
 from .measurements import MACHINE, Results, read, target_pairs
 from .presets import PAIRS, STEPS, in_common
-from .recipes import OURS, changes
+from .recipes import NETWORKS, OURS, PUBLISHED, changes
 from .rows import Row, budget, decibels, grouped, markdown, mean, seeds, spread, title
 
 PROGRAM = "python -m Miniproject_1.others.study.page"
@@ -47,8 +47,8 @@ def page(results: Results) -> str:
     Raises:
         ValueError: A section has no rows.
     """
-    parts = (accuracy, speed, published_grid, targets, number_of_pairs, ablations, batch_size,
-             other_sizes, other_noise, several_processes, survival)
+    parts = (accuracy, speed, published_grid, epoch_by_epoch, targets, number_of_pairs, ablations,
+             batch_size, photos, other_sizes, other_noise, several_processes, survival)
     texts = filter(None, (part(results) for part in parts))
     return "\n\n".join([HEAD, *texts]) + "\n"
 
@@ -117,12 +117,34 @@ def published_grid(results: Results) -> str:
         return ""
     first = rows[0]
     about = (
-        f"PSNR per image in the settings of the published study, after {first['epochs']} epochs of "
+        f"PSNR per image in the settings of the published study, after {budget(first)} of "
         f"{first['pairs']:,} pairs; as reported, after 10 epochs of 50,000 pairs of the course. "
-        "Ours takes the same multiples of its own learning rate, and self-ensemble. The second "
+        f"Rates are multiples of {NETWORKS[PUBLISHED].learning_rate:g} in the published network "
+        f"and of {NETWORKS[OURS].learning_rate:g} in ours, which has self-ensemble. The second "
         "table has the mean difference between settings that differ in that field only.")
     tables = f"{published_study.table(rows)}\n\n{published_study.findings(rows)}"
     return section("The published study, rerun", about, tables, rows, "table1.jsonl")
+
+
+def epoch_by_epoch(results: Results) -> str:
+    """What trainings say of themselves after each epoch; "" without them."""
+    rows = results.curves
+    if not rows:
+        return ""
+    heads = ["epoch", *(f"{row['name']}: {head}" for row in rows
+                        for head in ("loss", "per image", "pooled", "estimated"))]
+    histories = [[epoch for epoch in row["history"] if epoch["epoch"] > 0] for row in rows]
+    lines = []
+    for epochs in zip(*histories, strict=True):
+        lines.append([f"{epochs[0]['epoch']}"])
+        for epoch in epochs:
+            lines[-1].append(decibels([epoch], "loss", 4))
+            lines[-1] += [decibels([epoch], key) for key in ("psnr", "psnr_pooled", "est_psnr")]
+    return section(
+        "Epoch by epoch", f"Training loss and PSNR without self-ensemble, {budget(rows[0])} of "
+        f"{rows[0]['pairs']:,} pairs. The estimate is of noisy pairs that are not trained on, "
+        "without a clean image, and is pooled.", markdown(heads, lines, texts=0), rows,
+        "curves.jsonl")
 
 
 def number_of_pairs(results: Results) -> str:
@@ -232,6 +254,21 @@ def compared(rows: list[Row]) -> list[Ablation]:
     found.append(Ablation("no self-ensemble", "predict(self_ensemble=False)", ours, single,
                           gaps(ours, single)))
     return sorted(found, key=lambda ablation: -statistics.mean(ablation.gaps))
+
+
+def photos(results: Results) -> str:
+    """The photos of the report's picture; "" without them."""
+    rows = results.photos
+    if not rows:
+        return ""
+    row = rows[0]
+    lines = [[f"{number}", *(f"{score:.2f}" for score in scores)]
+             for number, scores in enumerate(zip(*row["psnr"].values(), strict=True), 1)]
+    return section(
+        "Photos", f"PSNR of the photos of [{row['name']}](figures/{row['name']}), in its order, "
+        f"denoised by both networks after {row['minutes']:g} minutes of training each, seed "
+        f"{row['seed']}.",
+        markdown(["photo", *row["psnr"]], lines), rows, "photos.jsonl")
 
 
 def other_sizes(results: Results) -> str:

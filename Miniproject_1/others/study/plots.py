@@ -10,12 +10,12 @@ from torch import nn
 
 from ...model import Recipe, UNet
 from ..noise import SIZE
-from .measurements import EQUAL_MINUTES, LONG_EPOCHS, PUBLISHED_MINUTES, Results, pick
+from .measurements import LONG_EPOCHS, PUBLISHED_MINUTES, Results, pick
 from .noise_scale import by_epoch
 from .presets import PLAIN_RATE, in_common
-from .published_study import BATCHES, LOSSES, REPORTED, SHARES, Cell, by_cell
+from .published_study import BATCHES, LOSSES, REPORTED, SHARES, Cell, by_cell, networks_in
 from .recipes import OURS, PUBLISHED
-from .rows import Row, grouped
+from .rows import Row, grouped, mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +30,7 @@ FONT: Any = {  # as the text's
     "pdf.fonttype": 42,
 }
 TEXT_WIDTH, COLUMN_WIDTH = 6.85, 3.29  # inches
+MINUTES = (1, 2, 5, 10, 20, 40)  # marked on an axis of time
 
 
 def save(path: Path, draw: Callable[["Figure"], None], width: float, height: float) -> None:
@@ -88,7 +89,7 @@ def layers(recipe: Recipe, side: int = SIZE) -> list[tuple[str, tuple[int, ...]]
 
 
 def draw_network(figure: "Figure", recipe: Recipe) -> None:
-    """The U-Net: boxes as high as the images are wide, skip connections between the levels."""
+    """The U-Net: a box for each part with its channels, skip connections between the levels."""
     from matplotlib.patches import FancyArrowPatch, Rectangle
 
     axes = figure.subplots()
@@ -98,19 +99,21 @@ def draw_network(figure: "Figure", recipe: Recipe) -> None:
     levels = sorted({height for _, (_, height, _) in stages}, reverse=True)
     boxes: list[tuple[float, float, str, tuple[int, ...]]] = []
     for position, (kind, shape) in enumerate(stages):
-        left, bottom = 1.25 * position, -1.5 * levels.index(shape[1])
-        axes.add_patch(Rectangle((left, bottom), 0.9, 1, facecolor=colors[kind], alpha=0.75))
-        names = {"blocks": f"{recipe.blocks} blocks", "down": "down", "up": "up"}
-        axes.text(left + 0.45, bottom + 0.66, names.get(kind, kind), ha="center", va="center")
-        axes.text(left + 0.45, bottom + 0.3, " × ".join(map(str, shape)), ha="center",
-                  va="center", fontsize=6)
+        left, bottom = 1.35 * position, -1.4 * levels.index(shape[1])
+        axes.add_patch(Rectangle((left, bottom), 1.1, 1, facecolor=colors[kind], alpha=0.6))
+        name = f"{recipe.blocks} blocks" if kind == "blocks" else kind
+        axes.text(left + 0.55, bottom + 0.5, f"{name}\n{shape[0]}", ha="center", va="center",
+                  fontsize=7)
         boxes.append((left, bottom, kind, shape))
+    for level, side in enumerate(levels):
+        axes.text(-0.2, 0.5 - 1.4 * level, f"{side} × {side}", ha="right", va="center", fontsize=7)
     for one, other in zip(boxes[:-1], boxes[1:], strict=True):
-        start, end = (one[0] + 0.9, one[1] + 0.5), (other[0], other[1] + 0.5)
-        axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=6, lw=0.7))
+        start, end = (one[0] + 1.1, one[1] + 0.5), (other[0], other[1] + 0.5)
+        axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=5, lw=0.7,
+                                       shrinkA=0, shrinkB=0))
     draw_skips(axes, boxes)
-    axes.set_xlim(-0.2, 1.25 * len(boxes))
-    axes.set_ylim(-1.5 * (len(levels) - 1) - 0.1, 1.7)
+    axes.set_xlim(-1.4, 1.35 * len(boxes) - 0.2)
+    axes.set_ylim(-1.4 * (len(levels) - 1) - 0.1, 1.7)
 
 
 def draw_skips(axes: "Axes", boxes: Sequence[tuple[float, float, str, tuple[int, ...]]]) -> None:
@@ -120,8 +123,8 @@ def draw_skips(axes: "Axes", boxes: Sequence[tuple[float, float, str, tuple[int,
     ups = [box for box in boxes if box[2] == "up"]
     for up in ups:
         start = next(box for box in boxes if box[2] == "blocks" and box[3] == up[3])
-        axes.add_patch(FancyArrowPatch((start[0] + 0.45, start[1] + 1), (up[0] + 0.45, up[1] + 1),
-                                       connectionstyle="arc3,rad=-0.12", arrowstyle="-|>",
+        ends = (start[0] + 0.55, start[1] + 1), (up[0] + 0.55, up[1] + 1)
+        axes.add_patch(FancyArrowPatch(*ends, connectionstyle="arc3,rad=-0.12", arrowstyle="-|>",
                                        mutation_scale=6, lw=0.7, linestyle="--", color="0.3"))
 
 
@@ -129,21 +132,20 @@ def draw_skips(axes: "Axes", boxes: Sequence[tuple[float, float, str, tuple[int,
 
 
 def draw_grid(figure: "Figure", rows: list[Row]) -> None:
-    """PSNR against the batch for each rate and loss: as reported, published here, ours."""
-    panels = figure.subplots(1, 3)
-    here = {network: by_cell(rows, network) for network in (PUBLISHED, OURS)}
-    reported = {cell: [score] for cell, score in REPORTED.items()}
-    measured = [{cell: [row["psnr"] for row in group] for cell, group in here[network].items()}
-                for network in (PUBLISHED, OURS)]
-    titles = ("published, as reported", "published, here", "ours")
-    for axes, title, scores in zip(panels, titles, (reported, *measured), strict=True):
+    """PSNR against the batch for each rate and loss: as reported, and as trained here."""
+    scores_by_title = {"published, as reported": {cell: [dB] for cell, dB in REPORTED.items()}}
+    for network, head in networks_in(rows).items():
+        scores_by_title[head] = {cell: [row["psnr"] for row in group]
+                                 for cell, group in by_cell(rows, network).items()}
+    panels = figure.subplots(1, len(scores_by_title))
+    for axes, (title, scores) in zip(panels, scores_by_title.items(), strict=True):
         draw_grid_panel(axes, scores)
         axes.set(title=title, xlabel="batch", xscale="log")
         axes.set_xticks(BATCHES, labels=map(str, BATCHES))
         axes.minorticks_off()
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("PSNR (dB)")
-    panels[0].legend(frameon=False, fontsize=6, ncols=2)
+    figure.legend(handles=panels[0].containers, loc="outside right center", frameon=False)
 
 
 def draw_grid_panel(axes: "Axes", scores: dict[Cell, list[float]]) -> None:
@@ -167,14 +169,10 @@ def draw_spread(axes: "Axes", values: dict[Any, list[float]], **style: Any) -> N
 
 
 def draw_curves(figure: "Figure", rows: list[Row]) -> None:
-    """PSNR, estimated PSNR and loss of each epoch, both networks, in the setting reported best."""
-    best = max(REPORTED, key=lambda place: REPORTED[place])
-    for axes, network in zip(figure.subplots(1, 2), (PUBLISHED, OURS), strict=True):
-        axes.set(title=network, xlabel="epoch", ylabel="PSNR (dB)")
-        found = by_cell(rows, network).get(best)
-        if not found:
-            continue
-        row = found[0]
+    """PSNR, estimated PSNR and loss of each epoch: a panel per training."""
+    panels = figure.subplots(1, len(rows), squeeze=False)[0]
+    for axes, row in zip(panels, rows, strict=True):
+        axes.set(title=row["name"], xlabel="epoch", ylabel="PSNR (dB)")
         history = [epoch for epoch in row["history"] if epoch["epoch"] > 0]
         x = [epoch["epoch"] for epoch in history]
         for key, color, marker, label in (
@@ -191,15 +189,19 @@ def draw_curves(figure: "Figure", rows: list[Row]) -> None:
 
 
 def draw_time(axes: "Axes", results: Results) -> None:
-    """PSNR against minutes, ours and published; the star is with self-ensemble."""
+    """PSNR against minutes: trainings of ours, each of its own length, and along the published one.
+
+    The published recipe has no schedule: a shorter training would end on the same line.
+    """
     published = pick(results, PUBLISHED, minutes=PUBLISHED_MINUTES)[0]
-    ours = pick(results, OURS, minutes=EQUAL_MINUTES)[0]
-    plot(axes, ours, "seconds", 60, "o-", BLUE, "ours")
-    axes.plot(ours["seconds"] / 60, ours["psnr"], "*", color=BLUE, markersize=9,
-              label="ours, self-ensemble")
+    ours = [row for row in results.trainings if row["kind"] == "training" and row["name"] == OURS]
+    ends = {mean(group, "seconds") / 60: [row["psnr"] for row in group]
+            for group in grouped(ours, ("minutes", "epochs"))}
+    draw_spread(axes, dict(sorted(ends.items())), color=BLUE, marker="o", label="ours")
     plot(axes, published, "seconds", 60, "s--", ORANGE, "published")
-    axes.set(xlabel="minutes of training", ylabel="PSNR (dB), per image")
-    axes.set_xlim(left=0)
+    axes.set(xlabel="minutes of training", ylabel="PSNR (dB), per image", xscale="log")
+    axes.set_xticks(MINUTES, labels=map(str, MINUTES))
+    axes.minorticks_off()
 
 
 def draw_training(figure: "Figure", results: Results) -> None:

@@ -1,5 +1,6 @@
 """The published study beside ours: three batches, two losses, three rates, both networks."""
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from .rows import Row, decibels, grouped, markdown, spread
 LOSSES = ("l1", "mse")
 SHARES = (0.1, 1.0, 2.0)  # of the network's own learning rate
 BATCHES = (32, 64, 128)
+HEADS = {PUBLISHED: "published, here", OURS: "ours"}  # of columns
 
 
 class Cell(NamedTuple):
@@ -28,8 +30,8 @@ FINDINGS: dict[str, tuple[Callable[[Cell], bool], Callable[[Cell], bool]]] = {
     "MSE above L1": (lambda cell: cell.loss == "mse", lambda cell: cell.loss == "l1"),
     "batch 32 above 64": (lambda cell: cell.batch == 32, lambda cell: cell.batch == 64),
     "batch 32 above 128": (lambda cell: cell.batch == 32, lambda cell: cell.batch == 128),
-    "its rate above a tenth": (lambda cell: cell.share == 1, lambda cell: cell.share == 0.1),
-    "its rate above the double": (lambda cell: cell.share == 1, lambda cell: cell.share == 2),
+    "rate × 1 above × 0.1": (lambda cell: cell.share == 1, lambda cell: cell.share == 0.1),
+    "rate × 1 above × 2": (lambda cell: cell.share == 1, lambda cell: cell.share == 2),
 }
 
 
@@ -46,18 +48,19 @@ def by_cell(rows: Iterable[Row], network: str) -> dict[Cell, list[Row]]:
     return {group[0]["cell"]: group for group in grouped(own, ("cell",))}
 
 
+def networks_in(rows: Iterable[Row]) -> dict[str, str]:
+    """The networks that have rows, with the heads of their columns, in the order of HEADS."""
+    names = {row["network"] for row in rows}
+    return {network: head for network, head in HEADS.items() if network in names}
+
+
 def table(rows: list[Row]) -> str:
-    """A line of Markdown per setting: as reported, and both networks trained here."""
-    here = {network: by_cell(rows, network) for network in (PUBLISHED, OURS)}
-    heads = ["loss", "batch", "rate, published", "reported", "published, here", "rate, ours",
-             "ours"]
-    lines = []
-    for place in CELLS:
-        rates = {name: f"{place.share * recipe.learning_rate:g}"
-                 for name, recipe in NETWORKS.items()}
-        scores = {name: decibels(here[name].get(place, [])) for name in here}
-        lines.append([place.loss, str(place.batch), rates[PUBLISHED], f"{REPORTED[place]:.2f}",
-                      scores[PUBLISHED], rates[OURS], scores[OURS]])
+    """A line of Markdown per setting: as reported, and the networks trained here."""
+    networks = networks_in(rows)
+    here = [by_cell(rows, network) for network in networks]
+    heads = ["loss", "rate", "batch", "reported", *networks.values()]
+    lines = [[place.loss, f"× {place.share:g}", str(place.batch), f"{REPORTED[place]:.2f}",
+              *(decibels(found.get(place, [])) for found in here)] for place in CELLS]
     return markdown(heads, lines)
 
 
@@ -75,21 +78,48 @@ def contrasts(scores: Mapping[Cell, float]) -> dict[str, float]:
             for name, (better, worse) in FINDINGS.items()}
 
 
-def seed_contrasts(rows: Iterable[Row], network: str) -> list[dict[str, float]]:
-    """`contrasts` for each seed with which a network was trained in all settings."""
-    found = []
+def complete_seeds(rows: Iterable[Row], network: str) -> list[dict[Cell, float]]:
+    """The PSNR of all settings, for each seed with which a network was trained in all of them."""
     own = [row for row in rows if row["network"] == network]
-    for group in grouped(own, ("seed",)):
-        scores = {cell(row): row["psnr"] for row in group}
-        if len(scores) == len(CELLS):
-            found.append(contrasts(scores))
-    return found
+    by_seed = [{cell(row): row["psnr"] for row in group} for group in grouped(own, ("seed",))]
+    return [scores for scores in by_seed if len(scores) == len(CELLS)]
 
 
 def findings(rows: list[Row]) -> str:
-    """A line of Markdown per finding: as reported, and in both networks here."""
+    """A line of Markdown per finding, as `finding_lines` gives them."""
+    heads = ["mean difference in dB", "reported", *networks_in(rows).values()]
+    return markdown(heads, finding_lines(rows))
+
+
+def finding_lines(rows: list[Row]) -> list[list[str]]:
+    """The findings.
+
+    Args:
+        rows: Of the sweep.
+
+    Returns:
+        A line for each: its name, the difference as reported, and in each network trained here;
+        the last line has the share of `agreement`.
+    """
     reported = contrasts(REPORTED)
-    here = [seed_contrasts(rows, network) for network in (PUBLISHED, OURS)]
-    lines = [[name, f"{reported[name]:+.2f}", *(spread([seed[name] for seed in seeds])
-                                               for seeds in here)] for name in FINDINGS]
-    return markdown(["mean difference in dB", "reported", "published, here", "ours"], lines)
+    here = [complete_seeds(rows, network) for network in networks_in(rows)]
+    lines = [[name, f"{reported[name]:+.2f}",
+              *(spread([contrasts(scores)[name] for scores in seeds]) for seeds in here)]
+             for name in FINDINGS]
+    shares = [f"{statistics.mean(map(agreement, seeds)):.0%}" if seeds else "-" for seeds in here]
+    return [*lines, ["pairs of settings in the reported order", "100%", *shares]]
+
+
+def agreement(scores: Mapping[Cell, float]) -> float:
+    """The share of all pairs of settings that are ordered as reported.
+
+    Args:
+        scores: The PSNR of all settings.
+
+    Returns:
+        From 0 to 1, of the pairs that were not reported equal.
+    """
+    orders = [(REPORTED[one] - REPORTED[other]) * (scores[one] - scores[other])
+              for one, other in itertools.combinations(CELLS, 2)
+              if REPORTED[one] != REPORTED[other]]
+    return sum(order > 0 for order in orders) / len(orders)

@@ -69,15 +69,7 @@ def train(name: str, recipe: AnyRecipe, how_long: Budget, seed: int, training: T
     Raises:
         ValueError: The published network has clean targets, or no epoch came to its end.
     """
-    epochs = ENDLESS if how_long.epochs is None else how_long.epochs
-    limit = None if how_long.minutes is None else 60 * how_long.minutes
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # draws weights and, in the published network, dropout
-        model = new_model(recipe)
-        _fit(model, training, limit)(
-            training.a, training.b, epochs, validation=(validation.noisy, validation.clean),
-            time_limit=limit, seed=seed, progress=progress,
-            after_epoch=None if measure is None else partial(measure, model))
+    model = trained(recipe, how_long, seed, training, validation, progress, measure)
     return _row("training", name, model) | how_long.row() | {
         "seed": seed,
         "clean_targets": training.clean is not None,
@@ -90,6 +82,32 @@ def train(name: str, recipe: AnyRecipe, how_long: Budget, seed: int, training: T
         "validation": validation.about,
         "history": model.history,
     }
+
+
+def trained(recipe: AnyRecipe, how_long: Budget, seed: int, training: TrainingData,
+            validation: ValidationData, progress: bool = True,
+            measure: Measure | None = None) -> Denoiser:
+    """Train a recipe from new weights.
+
+    Args:
+        recipe, how_long, seed, training, validation, progress, measure: As `train` has them.
+
+    Returns:
+        The model, with its history.
+
+    Raises:
+        ValueError: The published network has clean targets.
+    """
+    epochs = ENDLESS if how_long.epochs is None else how_long.epochs
+    limit = None if how_long.minutes is None else 60 * how_long.minutes
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # draws weights and, in the published network, dropout
+        model = new_model(recipe)
+        _fit(model, training, limit)(
+            training.a, training.b, epochs, validation=(validation.noisy, validation.clean),
+            time_limit=limit, seed=seed, progress=progress,
+            after_epoch=None if measure is None else partial(measure, model))
+    return model
 
 
 def _fit(model: Denoiser, training: TrainingData, limit: float | None) -> Callable[..., None]:
