@@ -304,10 +304,11 @@ def grid_macros(results: Results) -> Macros:
 
 
 def photo_macros(results: Results) -> Macros:
-    """How long the networks were trained that denoised the photos."""
+    """How long, and on what, the networks were trained that denoised the photos."""
     if not results.photos:
         return {}
-    return {"PhotoMinutes": f"{results.photos[0]['minutes']:g}"}
+    row = results.photos[0]
+    return {"PhotoMinutes": f"{row['minutes']:g}", "PhotoMachine": machine(row)}
 
 
 def ablation_macros(results: Results) -> Macros:
