@@ -42,7 +42,7 @@ test: .venv/.stamp
 results: .venv/.stamp
 	$(PYTHON) -m Miniproject_1.others.study.page
 
-report: .venv/.stamp report/figures/photos.png
+report: .venv/.stamp
 	@command -v pdflatex >/dev/null || { echo 'error: pdflatex is missing; on Debian: apt-get' \
 		'install texlive-latex-recommended texlive-fonts-recommended' >&2; exit 2; }
 	$(PYTHON) -m Miniproject_1.others.study.figures
@@ -50,14 +50,12 @@ report: .venv/.stamp report/figures/photos.png
 		pdflatex -interaction=nonstopmode -halt-on-error -jobname=Report_1 report.tex || exit; \
 	done
 
-report/figures/photos.png: bestmodel.pth | .venv/.stamp
-	$(PYTHON) -m Miniproject_1.others.picture -o $@
-
 weights: .venv/.stamp
 	@test -d '$(PHOTOS)' || { echo 'error: PHOTOS is "$(PHOTOS)", expected a folder:' \
 		'make weights PHOTOS=DIR' >&2; exit 2; }
 	$(PYTHON) -m Miniproject_1.others.study.weights --photos '$(PHOTOS)' \
 		--results report/results/pretraining.jsonl
+	$(PYTHON) -m Miniproject_1.others.picture -o report/figures/photos.png
 
 zip:
 	@echo '$(strip $(SCIPERS))' | grep -Eqx '[0-9]{6}( [0-9]{6}){0,2}' || { \

@@ -10,7 +10,7 @@ from samples import random_image, write_image, write_photos
 from Miniproject_1 import Model
 from Miniproject_1.model import psnr
 from Miniproject_1.others.images import read, to_tensor
-from Miniproject_1.others.picture import main, noisy_and_clean, page, strip
+from Miniproject_1.others.picture import compared, main, noisy_and_clean, page, strip
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,16 @@ def test_a_caption_is_below_its_image():
     assert rest.min() == 255
 
 
+def test_all_but_the_clean_image_have_their_psnr_below():
+    image = compared({name: flat(value)[None] for name, value in (("a", 254), ("b", 255))})
+    left, right = (image.convert("L").crop((side, image.height // 2, side + image.width // 2,
+                                            image.height)) for side in (0, image.width // 2))
+    assert left.getextrema()[0] < 128 and right.getextrema()[0] == 255
+
+
 def test_six_photos_take_three_rows_of_two():
     strips = [strip([flat(10 * i)] * 3, [""] * 3) for i in range(6)]
-    shown = to_tensor(page(strips))
+    shown = to_tensor(page(strips, ("noisy", "denoised", "clean")))
     width, height = strips[0].size
     assert 2 * width < shown.shape[2] < 2.2 * width
     assert 3 * height < shown.shape[1] < 3.5 * height

@@ -1,7 +1,6 @@
 """The picture of photos that both networks denoised."""
 
 import pytest
-import torch
 from helpers import rows_of
 
 from Miniproject_1.others.images import read
@@ -23,11 +22,3 @@ def test_the_picture_has_four_images_of_each_photo_and_its_row_their_psnr(data, 
     for photo in zip(*row["psnr"].values(), strict=True):
         assert len(set(photo)) == 3
     assert read(picture).pages.shape[3] > 8 * 3 * SIDE  # two photos of four enlarged images a row
-
-
-def test_captions_are_below_what_has_a_psnr():
-    shown = {name: torch.full((1, 3, 8, 8), 255.0) for name in ("noisy", "clean")}
-    image = photos.picture(shown, {"noisy": [20.0]}).convert("L")
-    left, right = (image.crop((side, image.height // 2, side + image.width // 2, image.height))
-                   for side in (0, image.width // 2))
-    assert left.getextrema()[0] < 128 and right.getextrema()[0] == 255

@@ -21,7 +21,6 @@ from .photos import centre, public_domain_photos, readable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-HEADINGS = ("noisy", "denoised", "clean")
 SIDE = 64  # pixels a side of the images: twice the course's, which show little of a photo
 PANEL = 192  # pixels a side of an image in the picture, about
 COLUMNS = 2  # photos side by side
@@ -69,7 +68,30 @@ def strip(images: list[Tensor], captions: list[str]) -> "Image":
     return picture
 
 
-def page(strips: list["Image"], headings: tuple[str, ...] = HEADINGS) -> "Image":
+def compared(shown: dict[str, Tensor]) -> "Image":
+    """Photos in several versions side by side, with the PSNR to the last one below.
+
+    Args:
+        shown: N x 3 x S x S by heading, values 0-255; the last ones are clean.
+
+    Returns:
+        A Pillow image of mode RGB.
+    """
+    *others, clean = shown.values()
+    scores = [psnr_of_each(images, clean) for images in others]
+    strips = []
+    for photo, images in enumerate(zip(*shown.values(), strict=True)):
+        captions = [f"{score[photo]:.2f} dB" for score in scores]
+        strips.append(strip(list(images), [*captions, ""]))
+    return page(strips, tuple(shown))
+
+
+def psnr_of_each(images: Tensor, clean: Tensor) -> list[float]:
+    """dB of each of N x C x H x W images, values 0-255."""
+    return [psnr(image[None], own[None]) for image, own in zip(images, clean, strict=True)]
+
+
+def page(strips: list["Image"], headings: tuple[str, ...]) -> "Image":
     """Strips in rows of two, below the headings.
 
     Args:
@@ -121,11 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     model.load_pretrained_model(arguments.model)
     denoised = model.predict(noisy).cpu()
 
-    strips = []
-    for images in zip(noisy, denoised, clean, strict=True):
-        captions = [f"{psnr(image[None], images[-1][None]):.2f} dB" for image in images[:-1]]
-        strips.append(strip(list(images), [*captions, ""]))
-    save(page(strips), arguments.output)
+    save(compared({"noisy": noisy, "denoised": denoised, "clean": clean}), arguments.output)
     before, after = psnr(noisy, clean), psnr(denoised, clean)
     print(f"wrote {arguments.output}: noisy {before:.2f} dB, denoised {after:.2f} dB")
     return 0

@@ -9,6 +9,7 @@ import statistics
 
 from ...model import Recipe
 from ..noise import CELL, SIZE
+from ..picture import SIDE as PHOTO_SIDE
 from . import noises, published_study
 from .careamics_training import NETWORK as CAREAMICS
 from .careamics_training import TOGETHER
@@ -308,7 +309,11 @@ def photo_macros(results: Results) -> Macros:
     if not results.photos:
         return {}
     row = results.photos[0]
-    return {"PhotoMinutes": f"{row['minutes']:g}", "PhotoMachine": machine(row)}
+    return {
+        "PhotoSide": f"{PHOTO_SIDE}",
+        "PhotoMinutes": f"{row['minutes']:g}",
+        "PhotoMachine": machine(row),
+    }
 
 
 def ablation_macros(results: Results) -> Macros:

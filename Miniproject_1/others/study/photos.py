@@ -16,23 +16,16 @@ with date, device, processor, threads, versions and commit.
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from ...model import psnr
 from ..command_line import Parser, number, program, random_seed
 from ..files import check_writable
 from ..images import check_suffix, save
 from ..photos import public_domain_photos
-from ..picture import SIDE, noisy_and_clean, page, strip
+from ..picture import SIDE, compared, noisy_and_clean, psnr_of_each
 from ..results import append_results
 from .data import add_data_options, chosen_validation, load_training
 from .recipes import NETWORKS, OURS, PUBLISHED
 from .training import Budget, trained
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 PROGRAM = "python -m Miniproject_1.others.study.photos"
 PICTURE = Path("report/figures/compared.png")
@@ -55,9 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         model = trained(NETWORKS[network], Budget(minutes=arguments.minutes), arguments.seed,
                         training, validation)
         shown[network] = model.predict(noisy).cpu()
-    scores = {name: psnr_of_each(images, clean) for name, images in shown.items()}
-    shown["clean"] = clean
-    save(picture(shown, scores), arguments.output)
+    save(compared(shown | {"clean": clean}), arguments.output)
     append_results(arguments.results, {
         "kind": "photos",
         "name": arguments.output.name,
@@ -65,33 +56,11 @@ def main(argv: list[str] | None = None) -> int:
         "seed": arguments.seed,
         "pairs": len(training.a),
         "data": training.about,
-        "psnr": scores,
+        "psnr": {name: psnr_of_each(images, clean) for name, images in shown.items()},
         "command": f"{PROGRAM} -d DATA --minutes {arguments.minutes:g} --seed {arguments.seed}",
     })
     print(f"wrote {arguments.output} and {arguments.results}")
     return 0
-
-
-def psnr_of_each(images: Tensor, clean: Tensor) -> list[float]:
-    """dB of each of N x C x H x W images, values 0-255."""
-    return [psnr(image[None], own[None]) for image, own in zip(images, clean, strict=True)]
-
-
-def picture(shown: dict[str, Tensor], scores: dict[str, list[float]]) -> "Image":
-    """The images of each photo side by side, with their PSNR below.
-
-    Args:
-        shown: N x 3 x S x S by heading, values 0-255.
-        scores: dB of each image, by heading; not of all headings.
-
-    Returns:
-        A Pillow image of mode RGB.
-    """
-    strips = []
-    for photo, images in enumerate(zip(*shown.values(), strict=True)):
-        captions = [f"{scores[name][photo]:.2f} dB" if name in scores else "" for name in shown]
-        strips.append(strip(list(images), captions))
-    return page(strips, tuple(shown))
 
 
 def _parser() -> argparse.ArgumentParser:
