@@ -14,6 +14,7 @@ from .rows import Row
 PAIRS = 50_000  # in the data, and seen by each training but where it is said
 TABLE_PAIRS = 10_000  # seen by each training of the published grid, whose network is slow
 CURVE_PAIRS, CURVE_EPOCHS = 5_000, 10
+ABLATION_PAIRS, ABLATION_EPOCHS = 10_000, 2
 BATCH_SIZES = (8, 16, 32, 64, 128, 256)
 # Ours, whose rate does not follow the number of steps: where batches differ, steps do, too.
 PLAIN_RATE = Recipe(short_training=(1, 1))
@@ -91,7 +92,7 @@ def curves() -> Iterator[Setting]:
 def ablations() -> Iterator[Setting]:
     """Ours, and one change of its recipe at a time."""
     for name, recipe in {OURS: NETWORKS[OURS], **CHANGES}.items():
-        yield Setting(recipe, PAIRS, 2, name=name)
+        yield Setting(recipe, ABLATION_PAIRS, ABLATION_EPOCHS, name=name)
 
 
 def batches() -> Iterator[Setting]:
