@@ -8,13 +8,24 @@ from typing import Any
 
 from ...model import Recipe
 from .published_study import BATCHES, LOSSES, SHARES
-from .recipes import CHANGES, NETWORKS, OURS, PUBLISHED, AnyRecipe, changes, network
+from .recipes import (
+    CHANGES,
+    NETWORKS,
+    OURS,
+    PUBLISHED,
+    RECIPES,
+    AnyRecipe,
+    changes,
+    network,
+)
 from .rows import Row
 
 PAIRS = 50_000  # in the data, and seen by each training but where it is said
 TABLE_PAIRS = 10_000  # seen by each training of the published grid, whose network is slow
 CURVE_PAIRS, CURVE_EPOCHS = 5_000, 10
 ABLATION_PAIRS, ABLATION_EPOCHS = 10_000, 2
+FEW_PAIRS, FEW_EPOCHS = 500, 40
+AGAINST_FITTING = ("no turns", "no weight decay", "no EMA")  # which many epochs should need
 BATCH_SIZES = (8, 16, 32, 64, 128, 256)
 # Ours, whose rate does not follow the number of steps: where batches differ, steps do, too.
 PLAIN_RATE = Recipe(short_training=(1, 1))
@@ -95,6 +106,12 @@ def ablations() -> Iterator[Setting]:
         yield Setting(recipe, ABLATION_PAIRS, ABLATION_EPOCHS, name=name)
 
 
+def few_pairs() -> Iterator[Setting]:
+    """Ours, and without what is to keep it from fitting the noise of few pairs."""
+    for name in (OURS, *AGAINST_FITTING):
+        yield Setting(RECIPES[name], FEW_PAIRS, FEW_EPOCHS, name=name)
+
+
 def batches() -> Iterator[Setting]:
     """Ours in batches of 8 to 256, at equal pairs and at equal steps.
 
@@ -136,6 +153,7 @@ PRESETS: dict[str, Callable[[], Iterator[Setting]]] = {
     "table1": table1,
     "curves": curves,
     "ablations": ablations,
+    "few_pairs": few_pairs,
     "batches": batches,
     "scaling": scaling,
 }

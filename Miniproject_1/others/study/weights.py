@@ -27,7 +27,7 @@ from .recipes import parameter_count
 
 PROGRAM = "python -m Miniproject_1.others.study.weights"
 RECIPE = Recipe(blocks=3)
-PAIRS, EPOCHS = 500_000, 6
+PAIRS, EPOCHS = 250_000, 4
 PAIRS_FILE = "train_data.pkl"
 
 
