@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from Miniproject_1.others import results
 from Miniproject_1.others.results import (
     append_results,
     checksum,
@@ -33,6 +34,17 @@ def test_appended_results_are_read_in_their_order(tmp_path):
 
 def test_circumstances_name_the_processor():
     assert circumstances()["processor"]
+
+
+def test_processors_that_share_a_name_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # else it names the GPU
+    names = []
+    for family in (25, 26):
+        path = tmp_path / f"{family}"
+        path.write_text(f"processor\t: 0\nmodel name\t: AMD EPYC\ncpu family\t: {family}\n\n")
+        monkeypatch.setattr(results, "CPU_INFO", path)
+        names.append(circumstances()["processor"])
+    assert "AMD EPYC" in names[0] and "25" in names[0] and "26" in names[1]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

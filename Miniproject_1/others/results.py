@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .files import write_text
 
+CPU_INFO = Path("/proc/cpuinfo")
 CHECKSUM_DIGITS = 12  # hex digits: 48 bits tell data sets apart and are short enough to compare
 
 
@@ -33,15 +34,17 @@ def processor() -> str:
 
 
 def _cpu_name() -> str:
-    """As Linux tells it, elsewhere as Python does."""
+    """As Linux tells it, with the family of generations that share a name; else as Python does."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = CPU_INFO.read_text().splitlines()
     except OSError:
         lines = []
-    for line in lines:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    pairs = [line.split(":", 1) for line in lines if ":" in line]
+    facts = {key.strip(): value.strip() for key, value in pairs}
+    if "model name" not in facts:
+        return platform.processor() or platform.machine()
+    family = f" (family {facts['cpu family']})" if "cpu family" in facts else ""
+    return facts["model name"] + family
 
 
 def circumstances() -> dict:
