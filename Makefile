@@ -11,7 +11,7 @@ help:
 	@echo 'make test     lint, check types and run the tests'
 	@echo 'make results  write report/RESULTS.md from the results files'
 	@echo 'make report   typeset report/Report_1.pdf'
-	@echo 'make weights PHOTOS=DIR   train bestmodel.pth, for hours; typed again, it goes on'
+	@echo 'make weights PHOTOS=DIR   train bestmodel.pth, an hour or more; typed again, it goes on'
 	@echo 'make zip SCIPERS="111111 222222 333333"          the zip to hand in'
 	@echo 'make submission SCIPERS="111111 222222 333333"   ... unpacked and graded'
 	@echo 'make clean    remove what these made, but for .venv and data'

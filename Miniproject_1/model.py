@@ -10,7 +10,7 @@ because the cross term 2 E[(f(a) - x)(x - b)] is zero. The last term does not de
 that predicts b best also predicts x best: noisy targets do the work of clean ones.
 
 Ten epochs of 50,000 pairs reach 25.91 dB (mean PSNR over images; noisy 20.84), the pretrained
-weights 26.05, on two cores of an AMD EPYC with torch 2.13.0: report/RESULTS.md has the runs.
+weights 26.00, on two cores of an AMD EPYC with torch 2.13.0: report/RESULTS.md has the runs.
 
 Outside this module images are N x C x H x W tensors in units of their own, such as 0-255; inside,
 after `Units.to_unit`, they are float32, about 0 to 1. The file needs PyTorch and the standard

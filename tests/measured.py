@@ -91,7 +91,8 @@ def measured() -> dict[str, list[dict]]:
     weights = training("bestmodel.pth", 26.05)
     for key in ("seed", "clean_targets", "pairs", "pairs_seen", "seconds", "data", "history"):
         del weights[key]
-    few = {"preset": "ablations", "pairs": 20_000, "epochs": 1}
+    short = {"preset": "ablations", "pairs": 20_000, "epochs": 1}
+    few = {"preset": "few_pairs", "pairs": 500, "epochs": 40}
     case = {"case": "32 x 32, 1 sample", "images": 222, "noisy": 21.53, "denoised": 26.74,
             "smallest_gain": -0.31, "worse": 5, "checksum": "1234"}
     photos = {"kind": "photos", "photos": 222, "seed": 0, "checksum": "1234"}
@@ -106,6 +107,12 @@ def measured() -> dict[str, list[dict]]:
             training("CAREamics 0.3.5", 23.52, network="careamics", minutes=5, pairs_seen=18_000,
                      recipe={"version": "0.3.0"}, psnr_without_self_ensemble=None),
         ],
+        "pretraining.jsonl": [
+            training("bestmodel.pth", 25.98, kind="pretraining", recipe=recipe(blocks=3),
+                     parameters=349_888, data=DATA | {"pairs": 300_000}, pairs=300_000,
+                     epochs=2, pairs_seen=600_000, seconds=1200.0,
+                     history=history(20.5, 25.9, 25.98, minutes=30)),
+        ],
         "targets.jsonl": [
             training("ours", 25.92, epochs=10),
             training("ours", 25.946, epochs=10, clean_targets=True),
@@ -116,9 +123,16 @@ def measured() -> dict[str, list[dict]]:
                   images_per_second_self_ensemble=None, precision="float32"),
         ],
         "ablations.jsonl": [
-            swept(name="ours", psnr=25.0, **few),
-            swept(name="MSE loss", psnr=24.9, recipe=recipe(loss="mse"), **few),
-            swept(name="three levels", psnr=25.1, recipe=recipe(widths=(32, 64, 128)), **few),
+            swept(name="ours", psnr=25.0, **short),
+            swept(name="MSE loss", psnr=24.9, recipe=recipe(loss="mse"), **short),
+            swept(name="three levels", psnr=25.1, recipe=recipe(widths=(32, 64, 128)),
+                  pairs_per_second=95.0, **short),
+        ],
+        "few_pairs.jsonl": [
+            swept(name="ours", psnr=24.5, **few),
+            swept(name="no turns", psnr=24.0, recipe=recipe(turns=False), **few),
+            swept(name="no weight decay", psnr=24.25, recipe=recipe(weight_decay=0.0), **few),
+            swept(name="no EMA", psnr=24.5, recipe=recipe(ema=0.0), **few),
         ],
         "robustness.json": [
             {"kind": "robustness", "name": "bestmodel.pth", "data": photos, "cases": [case]}

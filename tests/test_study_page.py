@@ -1,6 +1,7 @@
 """The page of results, which is generated from the results files."""
 
 import copy
+import re
 from dataclasses import asdict
 
 import pytest
@@ -8,9 +9,9 @@ from helpers import ROOT
 from measured import DATA, PLACE, grid_rows, measured, recipe, swept, training, write
 
 from Miniproject_1.others.study.kinds import KINDS
-from Miniproject_1.others.study.measurements import COMMANDS, OPTIONAL, read
+from Miniproject_1.others.study.measurements import COMMANDS, OPTIONAL, pretrained, read
 from Miniproject_1.others.study.page import main, page
-from Miniproject_1.others.study.presets import PRESETS
+from Miniproject_1.others.study.presets import BATCH_PAIRS, PRESETS, STEPS
 from Miniproject_1.others.study.recipes import network
 
 NEEDED = [name for name in COMMANDS if name not in OPTIONAL]
@@ -44,6 +45,20 @@ def test_the_committed_page_is_what_the_committed_results_give():
                  str(report / "RESULTS.md")]) == 0
 
 
+@pytest.mark.parametrize("name", ["README.md", "MODEL_CARD.md", "Miniproject_1/model.py"])
+def test_figures_of_other_pages_stand_in_the_results(name):
+    figures = set(re.findall(r"\b\d\d\.\d\d\b", (ROOT / name).read_text(encoding="utf-8")))
+    results = (ROOT / "report/RESULTS.md").read_text(encoding="utf-8")
+    assert figures and figures <= set(re.findall(r"\b\d\d\.\d\d\b", results))
+
+
+def test_the_model_card_has_the_psnr_of_the_weights():
+    row = pretrained(read(ROOT / "report/results").trainings)
+    card = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert f"| PSNR | {row['psnr']:.2f} dB per image, {row['psnr_pooled']:.2f} dB pooled" in card
+    assert f"| {row['psnr_without_self_ensemble']:.2f} dB per image |" in card
+
+
 def test_accuracy_is_sorted_and_has_the_noisy_images_first(files, tmp_path):
     text = page_of(files, tmp_path)
     names = ["noisy images", "published, 10 min", "ours, 1 min", "ours, 5 min", "ours, 10 epochs",
@@ -54,6 +69,13 @@ def test_accuracy_is_sorted_and_has_the_noisy_images_first(files, tmp_path):
     line = cells(text, "ours, 10 epochs")
     assert line[1:] == ["25.92", "24.92", "25.86", "239,296", "500,000", "0"]
     assert cells(text, "published, 10 min")[3] == "-"
+
+
+def test_the_pretraining_has_a_line_for_each_epoch(files, tmp_path):
+    text = page_of(files, tmp_path).split("## Pretrained weights")[1]
+    assert cells(text, "    0") == ["0", "-", "20.50", "0"]
+    assert cells(text, "    2") == ["2", "-", "25.98", "60"]
+    assert "blocks 3" in text
 
 
 def test_seeds_give_mean_and_deviation(files, tmp_path):
@@ -88,6 +110,18 @@ def test_ablations_of_several_seeds_are_compared_seed_by_seed(files, tmp_path):
     assert line[2:4] == ["25.130 ± 0.325", "-0.120 ± 0.028"]
 
 
+def test_speeds_are_relative_to_ours_on_the_same_machine(files, tmp_path):
+    assert cells(page_of(files, tmp_path), "three levels")[-1] == "0.50"
+    files["ablations.jsonl"][2]["processor"] = "another"
+    assert cells(page_of(files, tmp_path), "three levels")[-1] == "-"
+
+
+def test_few_pairs_are_compared_with_ours_on_as_few(files, tmp_path):
+    text = page_of(files, tmp_path)
+    assert cells(text, "no turns")[1:4] == ["turns False", "24.000", "-0.500"]
+    assert "40 epochs of 500 pairs" in text
+
+
 def test_ours_without_self_ensemble_is_an_ablation(files, tmp_path):
     assert cells(page_of(files, tmp_path), "no self-ensemble")[2:4] == ["24.940", "-0.060"]
 
@@ -116,8 +150,8 @@ def test_each_epoch_has_what_was_measured_after_it(files, tmp_path):
                "est_psnr": 24.1} for epoch in range(3)]
     files["curves.jsonl"] = [swept("curves", name, 27.0, 5_000, 2, network=name, history=epochs)
                              for name in ("published", "ours")]
-    line = cells(page_of(files, tmp_path), "    2")
-    assert line == ["2", *["0.5000", "27.00", "26.00", "24.10"] * 2]
+    text = page_of(files, tmp_path).split("## Epoch by epoch")[1]
+    assert cells(text, "    2") == ["2", *["0.5000", "27.00", "26.00", "24.10"] * 2]
 
 
 def test_photos_have_the_psnr_of_each_network(files, tmp_path):
@@ -140,8 +174,8 @@ def test_targets_are_compared_seed_by_seed_for_each_number_of_pairs(files, tmp_p
 
 def test_batches_stand_beside_the_noise_of_the_gradient(files, tmp_path):
     own = recipe(batch=64)
-    files["batches.jsonl"] = [swept("batches", "ours", 25.5, 50_000, 1, recipe=own),
-                              swept("batches", "ours", 25.3, 390 * 64, 1, recipe=own)]
+    files["batches.jsonl"] = [swept("batches", "ours", 25.5, BATCH_PAIRS, 1, recipe=own),
+                              swept("batches", "ours", 25.3, STEPS * 64, 1, recipe=own)]
     files["noise_scale.jsonl"] = [
         {"kind": "noise scale", "name": "ours", "recipe": own, "seed": 0, "pairs": 5_000,
          "epochs": 10, "data": DATA,
@@ -182,13 +216,14 @@ def test_processes_and_kills_have_a_line_each(files, tmp_path):
 
 def test_every_section_says_what_where_when_and_how(files, tmp_path):
     sections = page_of(files, tmp_path).split("\n## ")[1:]
-    assert len(sections) == 8
+    assert len(sections) == 10
     for section in sections:
         for fact in ("A_B 100%", "2 threads", "PyTorch 2.0", "2026-01-02", PLACE["command"]):
             assert fact in section
-    for section in sections[:4]:
-        assert "aaaabbbbcccc" in section and "50,000 pairs from photos, seed 7" in section
-    assert "the first 20,000 of 50,000 pairs" in sections[3]
+    for section in sections[:6]:
+        assert "aaaabbbbcccc" in section
+        assert re.search(r"[\d,]+ pairs from photos, seed 7", section)
+    assert "the first 20,000 of 50,000 pairs" in sections[4]
 
 
 def test_machines_are_told_apart(files, tmp_path):
@@ -220,8 +255,11 @@ def test_rows_without_a_field_are_refused(files, tmp_path, name):
     ("trainings.jsonl", 2, "validation", {"images": 1, "checksum": "other"}),
     ("trainings.jsonl", 2, "data", {"kind": "scenes", "pairs": 9, "seed": 0, "checksum": "other"}),
     ("trainings.jsonl", 2, "recipe", {"loss": "another"}),
+    ("pretraining.jsonl", 0, "recipe", {"loss": "another"}),  # than of the weights measured
     ("speed.jsonl", 1, "threads", 64),
     ("ablations.jsonl", 1, "data", {"kind": "scenes", "pairs": 9, "seed": 0, "checksum": "other"}),
+    ("ablations.jsonl", 1, "epochs", 5),
+    ("few_pairs.jsonl", 1, "pairs", 9),
     ("noises.jsonl", 1, "validation", {"images": 1, "checksum": "other"}),
     ("noises.jsonl", 2, "minutes", 5),
 ])
@@ -230,9 +268,16 @@ def test_rows_that_cannot_be_compared_are_refused(files, tmp_path, name, row, fi
     assert_refused(files, tmp_path, name, field)
 
 
-def test_ablations_need_the_same_seeds(files, tmp_path):
-    files["ablations.jsonl"][1]["seed"] = 5
-    assert_refused(files, tmp_path, "ablations.jsonl", "MSE loss", "seeds")
+def test_a_measurement_of_earlier_weights_is_refused(files, tmp_path):
+    files["pretraining.jsonl"][0]["date"] = "2026-02-01T00:00:00+00:00"
+    assert_refused(files, tmp_path, "robustness.json", "older")
+
+
+@pytest.mark.parametrize("name, change", [("ablations.jsonl", "MSE loss"),
+                                          ("few_pairs.jsonl", "no turns")])
+def test_changes_need_the_same_seeds(files, tmp_path, name, change):
+    files[name][1]["seed"] = 5
+    assert_refused(files, tmp_path, name, change, "seeds")
 
 
 def test_targets_need_a_pair_of_trainings(files, tmp_path):

@@ -5,7 +5,7 @@ from measured import grid_rows
 
 from Miniproject_1.model import Recipe
 from Miniproject_1.others.study import plots
-from Miniproject_1.others.study.presets import PAIRS, STEPS
+from Miniproject_1.others.study.presets import BATCH_PAIRS, STEPS
 
 Figure = pytest.importorskip("matplotlib.figure").Figure
 
@@ -49,8 +49,8 @@ def test_batches_are_drawn_by_what_is_equal_and_by_their_rate():
         return {"recipe": recipe, "pairs": pairs, "epochs": 1, "psnr": psnr, "seed": seed}
 
     rate = Recipe().learning_rate
-    rows = [row(128, PAIRS, 2 * rate, 25.1), row(128, PAIRS, rate, 25.2),
-            row(32, PAIRS, rate, 25.3), row(32, PAIRS, rate, 25.5, 1),
+    rows = [row(128, BATCH_PAIRS, 2 * rate, 25.1), row(128, BATCH_PAIRS, rate, 25.2),
+            row(32, BATCH_PAIRS, rate, 25.3), row(32, BATCH_PAIRS, rate, 25.5, 1),
             row(32, 32 * STEPS, rate, 25.0)]
     scale = {"moments": [{"epoch": 1, "gradient": 2.0, "variance": 200.0},
                          {"epoch": 5, "gradient": 1.0, "variance": 300.0}]}

@@ -69,7 +69,7 @@ def test_no_preset_trains_a_setting_twice(preset):
 def test_batches_are_compared_at_equal_pairs_and_at_equal_steps():
     seen = [(setting.recipe.batch, setting.pairs * setting.epochs)
             for setting in PRESETS["batches"]()]
-    equal_pairs = {batch for batch, pairs in seen if pairs == presets.PAIRS}
+    equal_pairs = {batch for batch, pairs in seen if pairs == presets.BATCH_PAIRS}
     equal_steps = {batch for batch, pairs in seen if pairs == presets.STEPS * batch}
     assert equal_pairs == equal_steps == set(presets.BATCH_SIZES)
 

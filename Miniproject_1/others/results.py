@@ -34,7 +34,7 @@ def processor() -> str:
 
 
 def _cpu_name() -> str:
-    """As Linux tells it, with the family of generations that share a name; else as Python does."""
+    """As Linux names it, with the family, since generations share names; else as Python does."""
     try:
         lines = CPU_INFO.read_text().splitlines()
     except OSError:

@@ -21,10 +21,12 @@ from .measurements import (
     SHORT_MINUTES,
     Results,
     pick,
+    pretrained,
     remedy,
     target_pairs,
 )
 from .page import compared
+from .presets import AGAINST_FITTING
 from .published import PublishedRecipe
 from .recipes import OURS, PUBLISHED
 from .rows import Row, mean, spread
@@ -93,6 +95,7 @@ def macros(results: Results) -> dict[str, Macros]:
         "the recipes": recipe_macros(results),
         "all results": {"FirstDate": days[0], "LastDate": days[-1]},
         "trainings.jsonl": training_macros(results),
+        "pretraining.jsonl": pretraining_macros(results),
         f"trainings.jsonl, {EQUAL_MINUTES} minutes": equal_time_macros(results),
         "trainings.jsonl, CAREamics": careamics_macros(results),
         "targets.jsonl": target_macros(results),
@@ -100,6 +103,7 @@ def macros(results: Results) -> dict[str, Macros]:
         "table1.jsonl": grid_macros(results),
         "photos.jsonl": photo_macros(results),
         "ablations.jsonl": ablation_macros(results),
+        "few_pairs.jsonl": few_pairs_macros(results),
         "robustness.json": robustness_macros(results),
         "noises.jsonl": noise_macros(results),
     }
@@ -131,14 +135,10 @@ def recipe_macros(results: Results) -> Macros:
 
 
 def training_macros(results: Results) -> Macros:
-    """PSNR and length of the trainings, and the PSNR of the pretrained weights."""
+    """PSNR and length of the trainings."""
     long = pick(results, OURS, epochs=LONG_EPOCHS)
     short = pick(results, OURS, minutes=SHORT_MINUTES)
     published = pick(results, PUBLISHED, minutes=PUBLISHED_MINUTES)
-    pretrained = [row for row in results.trainings if row["kind"] == "weights"][-1:]
-    if not pretrained:
-        raise ValueError("trainings.jsonl has no row of weights; add it by "
-                         "`python -m Miniproject_1.others.study.compare --weights bestmodel.pth`")
     ensemble = mean(long, "psnr") - mean(long, "psnr_without_self_ensemble")
     first = long[0]
     return {
@@ -152,11 +152,6 @@ def training_macros(results: Results) -> Macros:
         "RetrainedMinutes": f"{mean(long, 'seconds') / 60:.0f}",
         "RetrainedSeen": seen(long),
         "EnsembleGain": fixed(ensemble),
-        "PretrainedPerImage": fixed(pretrained[0]["psnr"]),
-        "PretrainedPooled": fixed(pretrained[0]["psnr_pooled"]),
-        "PretrainedEnsembleGain": difference(pretrained[0]["psnr"],
-                                             pretrained[0]["psnr_without_self_ensemble"]),
-        "PretrainedParameters": f"{pretrained[0]['parameters'] / 1e6:.2f}",
         "ShortMinutes": f"{SHORT_MINUTES}",
         "OursShort": fixed(mean(short, "psnr")),
         "OursShortPooled": fixed(mean(short, "psnr_pooled")),
@@ -167,6 +162,24 @@ def training_macros(results: Results) -> Macros:
         "PublishedLongSeen": seen(published),
         "PublishedLongEpochs": epochs(published),
         "BenchMachine": machine(published[0]),
+    }
+
+
+def pretraining_macros(results: Results) -> Macros:
+    """The pretrained weights: their recipe, training and PSNR."""
+    training, measured = results.pretraining, pretrained(results.trainings)
+    gain = difference(measured["psnr"], measured["psnr_without_self_ensemble"])
+    return {
+        "PretrainedPerImage": fixed(measured["psnr"]),
+        "PretrainedPooled": fixed(measured["psnr_pooled"]),
+        "PretrainedEnsembleGain": gain,
+        "PretrainedBlocks": f"{training['recipe']['blocks']}",
+        "PretrainedParameters": f"{training['parameters'] / 1e6:.2f}",
+        "PretrainedPairs": f"{training['pairs']:,}",
+        "PretrainedEpochs": f"{training['epochs']}",
+        "PretrainedSeen": f"{training['pairs_seen']:,}",
+        "PretrainedMinutes": f"{training['seconds'] / 60:.0f}",
+        "PretrainedMachine": machine(training),
     }
 
 
@@ -286,8 +299,8 @@ def forward_flops(row: Row) -> float:
 
 
 def grid_macros(results: Results) -> Macros:
-    """The published study, rerun: lines `finding & reported & here`, the published network's."""
-    rows = [row for row in results.table1 if row["network"] == PUBLISHED]
+    """The published study, rerun: lines `finding & reported & published here & ours`."""
+    rows = results.table1
     if not rows:
         return {}
     lines = [" & ".join(map(with_signs, line)) + r" \\"
@@ -297,7 +310,6 @@ def grid_macros(results: Results) -> Macros:
     return {
         "GridSettings": f"{len(published_study.CELLS)}",
         "GridPairs": f"{rows[0]['pairs_seen']:,}",
-        "GridHours": f"{sum(row['seconds'] for row in rows) / 3600:.1f}",
         "FindingRows": " ".join(lines),
         "GridManySteps": f"{many}",
         "GridFewSteps": f"{few}",
@@ -319,21 +331,41 @@ def photo_macros(results: Results) -> Macros:
 def ablation_macros(results: Results) -> Macros:
     """The lines of a table, best first.
 
-    They are `recipe & PSNR & dB against ours & parameters in M & pairs per second`.
+    They are `recipe & PSNR & dB against ours & parameters in M & speed against ours`.
     """
     lines = []
     for ablation in compared(results.ablations):
         against = signed(ablation.gaps) if ablation.change else ""
         parameters = f"{ablation.rows[0]['parameters'] / 1e6:.2f}"
         score = fixed(mean(ablation.rows, ablation.key))
-        rate = f"{mean(ablation.rows, 'pairs_per_second'):.0f}"
-        cells = (escaped(ablation.name), score, against, parameters, rate)
+        cells = (escaped(ablation.name), score, against, parameters, ablation.speed)
         lines.append(" & ".join(cells) + r" \\")
     first = results.ablations[0]
     return {
         "AblationRows": " ".join(lines),
         "AblationPairs": f"{first['pairs']:,}",
         "AblationEpochs": epochs([first]).removesuffix(".0"),
+        "AblationSeeds": f"{len({row['seed'] for row in results.ablations})}",
+    }
+
+
+def few_pairs_macros(results: Results) -> Macros:
+    """By how many dB a training on few pairs changes without each field."""
+    if not results.few_pairs:
+        return {}
+    first = results.few_pairs[0]
+    gaps = {ablation.name: ablation.gaps for ablation in compared(results.few_pairs)}
+    missing = [name for name in AGAINST_FITTING if name not in gaps]
+    if missing:
+        raise ValueError(f"few_pairs.jsonl has no training of {', '.join(missing)}; "
+                         + remedy("few_pairs.jsonl"))
+    turns, weight_decay, ema = (signed(gaps[name]) for name in AGAINST_FITTING)
+    return {
+        "FewPairs": f"{first['pairs']:,}",
+        "FewEpochs": f"{first['epochs']}",
+        "WithoutTurns": turns,
+        "WithoutWeightDecay": weight_decay,
+        "WithoutEma": ema,
     }
 
 

@@ -18,6 +18,7 @@ from .robustness import PROGRAM as ROBUSTNESS
 from .rows import Row, budget, grouped, latest, title
 from .sweep import IDENTITY
 from .sweep import PROGRAM as SWEEP
+from .weights import PROGRAM as WEIGHTS
 
 LONG_EPOCHS = 10  # of our longest training
 SHORT_MINUTES, EQUAL_MINUTES = 1, 5  # of ours
@@ -33,12 +34,14 @@ COMMANDS = {
         f"{COMPARE} --weights bestmodel.pth --validation VALIDATION",
         f"{CAREAMICS_PROGRAM} {IMAGES} --minutes {EQUAL_MINUTES}",
     ),
+    "pretraining.jsonl": (f"{WEIGHTS} --photos PHOTOS",),
     "targets.jsonl": (
         f"{COMPARE} {OURS} {IMAGES} --pairs 20000 --epochs 1",
         f"{COMPARE} {OURS} {IMAGES} --pairs 20000 --epochs 1 --clean-targets",
     ),
     "speed.jsonl": (f"{COMPARE} {OURS} {PUBLISHED} {IMAGES} --throughput",),
     "ablations.jsonl": (f"{SWEEP} ablations {IMAGES}",),
+    "few_pairs.jsonl": (f"{SWEEP} few_pairs {IMAGES}",),
     "table1.jsonl": (f"{SWEEP} table1 {IMAGES}",),
     "curves.jsonl": (f"{SWEEP} curves {IMAGES} --seeds 0",),
     "batches.jsonl": (f"{SWEEP} batches {IMAGES}",),
@@ -54,8 +57,8 @@ COMMANDS = {
     "kills.jsonl": (KILLS,),
 }
 
-OPTIONAL = ("table1.jsonl", "curves.jsonl", "batches.jsonl", "noise_scale.jsonl",
-            "scaling.jsonl", "photos.jsonl")  # they take long
+OPTIONAL = ("few_pairs.jsonl", "table1.jsonl", "curves.jsonl", "batches.jsonl",
+            "noise_scale.jsonl", "scaling.jsonl", "photos.jsonl")  # they take long
 
 PLACE = ("date", "device", "processor", "threads", "torch", "command")
 SCORE = ("psnr", "psnr_pooled", "psnr_without_self_ensemble", "noisy_psnr", "noisy_psnr_pooled",
@@ -64,6 +67,8 @@ REQUIRED = {  # by kind: what a row has
     "training": (*SCORE, "seed", "clean_targets", "pairs", "pairs_seen", "seconds", "data",
                  "history"),
     "weights": SCORE,
+    "pretraining": ("name", "recipe", "parameters", "seed", "pairs", "epochs", "pairs_seen",
+                    "seconds", "data", "validation", "history", *PLACE),
     "throughput": ("name", "recipe", "parameters", "passes", "flops_per_pair", "precision",
                    "pairs_per_second", "share", "ratio", "images_per_second",
                    "images_per_second_self_ensemble", "turns", "turn_seconds", "pairs", "data",
@@ -90,9 +95,11 @@ class Results:
     """The rows of each file; of what was measured twice, the last one."""
 
     trainings: list[Row]
+    pretraining: Row
     targets: list[Row]
     speed: list[Row]
     ablations: list[Row]
+    few_pairs: list[Row]
     table1: list[Row]
     curves: list[Row]
     batches: list[Row]
@@ -105,9 +112,10 @@ class Results:
     kills: list[Row]
 
     def all(self) -> list[Row]:
-        return [*self.trainings, *self.targets, *self.speed, *self.ablations, *self.table1,
-                *self.curves, *self.batches, *self.noise_scale, *self.scaling, *self.photos,
-                self.robustness, *self.noises, *self.processes, *self.kills]
+        return [*self.trainings, self.pretraining, *self.targets, *self.speed, *self.ablations,
+                *self.few_pairs, *self.table1, *self.curves, *self.batches, *self.noise_scale,
+                *self.scaling, *self.photos, self.robustness, *self.noises, *self.processes,
+                *self.kills]
 
 
 def read(folder: Path) -> Results:
@@ -124,9 +132,11 @@ def read(folder: Path) -> Results:
             command that makes it.
     """
     trainings = latest(_read(folder, "trainings.jsonl", ("training", "weights")), TRAINING)
+    pretraining = _read(folder, "pretraining.jsonl", ("pretraining",))[-1]
     targets = latest(_read(folder, "targets.jsonl", ("training",)), TRAINING)
     speed = latest(_read(folder, "speed.jsonl", ("throughput",)), ("name",))
     ablations = _read_sweep(folder, "ablations.jsonl")
+    few_pairs = _read_sweep(folder, "few_pairs.jsonl")
     table1 = _read_sweep(folder, "table1.jsonl")
     curves = _read_sweep(folder, "curves.jsonl")
     batches = _read_sweep(folder, "batches.jsonl")
@@ -146,21 +156,25 @@ def read(folder: Path) -> Results:
     timed = [row for row in trained if "minutes" in row]
     _check_alike("trainings.jsonl", trainings, ("validation",))
     _check_alike("trainings.jsonl", trained, ("data", "pairs"))
+    _check_alike("pretraining.jsonl", [pretraining, pretrained(trainings)], ("recipe",))
     _check_alike("trainings.jsonl", timed, ("device", "processor", "threads"))
     _check_alike("trainings.jsonl", [row for row in timed if row.get("network") != CAREAMICS],
                  ("torch",))  # CAREamics has its own
     _check_alike("targets.jsonl", targets, ("data", "validation"))
     _check_alike("speed.jsonl", speed, ("command", *MACHINE))
-    _check_alike("ablations.jsonl", ablations,
-                 ("validation", "data", "pairs", "epochs", "minutes", "clean_targets"))
+    for name, rows in (("ablations.jsonl", ablations), ("few_pairs.jsonl", few_pairs)):
+        _check_alike(name, rows, ("pairs", "epochs", "clean_targets"))
     _check_alike("noises.jsonl", noises, ("minutes", "data", "validation", *MACHINE))
     for group in grouped(noises, ("name",)):
         _check_alike("noises.jsonl", group, ("pairs", "recipe"))
-    for name, rows in (("trainings.jsonl", trained), ("ablations.jsonl", ablations)):
+    if robustness["date"] < pretraining["date"]:
+        raise ValueError(f"robustness.json is older than the weights; {remedy('robustness.json')}")
+    for name, rows in (("trainings.jsonl", trained), ("ablations.jsonl", ablations),
+                       ("few_pairs.jsonl", few_pairs)):
         for group in grouped(rows, ("name",)):
             _check_alike(name, group, ("recipe",))
-    return Results(trainings, targets, speed, ablations, table1, curves, batches, noise_scale,
-                   scaling, photos, robustness, noises, processes, kills)
+    return Results(trainings, pretraining, targets, speed, ablations, few_pairs, table1, curves,
+                   batches, noise_scale, scaling, photos, robustness, noises, processes, kills)
 
 
 def _read_sweep(folder: Path, name: str) -> list[Row]:
@@ -238,6 +252,24 @@ def pick(results: Results, name: str, **wanted: float) -> list[Row]:
         raise ValueError(f"trainings.jsonl has no training of {name}, {asked}; "
                          + remedy("trainings.jsonl"))
     return sorted(rows, key=lambda row: row["seed"])
+
+
+def pretrained(trainings: list[Row]) -> Row:
+    """The row of the pretrained weights.
+
+    Args:
+        trainings: The rows of trainings.jsonl.
+
+    Returns:
+        What was measured last.
+
+    Raises:
+        ValueError: No weights were measured.
+    """
+    rows = [row for row in trainings if row["kind"] == "weights"]
+    if not rows:
+        raise ValueError(f"trainings.jsonl has no row of weights; {remedy('trainings.jsonl')}")
+    return rows[-1]
 
 
 def target_pairs(results: Results) -> list[tuple[Row, Row]]:

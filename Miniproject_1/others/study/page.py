@@ -17,13 +17,14 @@ from . import kills, noise_scale, noises, parallel, published_study, robustness
 from .compare import speed_table
 from .kinds import CLIPPED
 from .measurements import MACHINE, Results, read, target_pairs
-from .presets import PAIRS, STEPS, in_common
+from .presets import BATCH_PAIRS, STEPS, in_common
 from .recipes import NETWORKS, OURS, PUBLISHED, changes
 from .rows import Row, budget, decibels, grouped, markdown, mean, seeds, spread, title
 
 PROGRAM = "python -m Miniproject_1.others.study.page"
 RESULTS = Path("report/results")
 PAGE = Path("report/RESULTS.md")
+TRAINED = ("training", "pretraining", "noise")  # kinds of rows that tell of a training
 WIDTH = 100  # columns of the page's sentences
 SOURCES = {"photos": "from photos", "scenes": "from generated scenes", "given": "given as files"}
 HEAD = f"""# Results
@@ -47,8 +48,9 @@ def page(results: Results) -> str:
     Raises:
         ValueError: A section has no rows.
     """
-    parts = (accuracy, speed, published_grid, epoch_by_epoch, targets, number_of_pairs, ablations,
-             batch_size, photos, other_sizes, other_noise, several_processes, survival)
+    parts = (accuracy, pretraining, speed, published_grid, epoch_by_epoch, targets,
+             number_of_pairs, ablations, few_pairs, batch_size, photos, other_sizes, other_noise,
+             several_processes, survival)
     texts = filter(None, (part(results) for part in parts))
     return "\n\n".join([HEAD, *texts]) + "\n"
 
@@ -79,6 +81,20 @@ def accuracy(results: Results) -> str:
         "[published.py](../Miniproject_1/others/study/published.py) has no self-ensemble, as "
         "CAREamics has none.",
         markdown(heads, lines), rows, "trainings.jsonl")
+
+
+def pretraining(results: Results) -> str:
+    """The training of the pretrained weights, epoch by epoch."""
+    row = results.pretraining
+    lines = [[f"{epoch['epoch']}", decibels([epoch], "loss", 4), decibels([epoch]),
+              f"{epoch['seconds'] / 60:.0f}"] for epoch in row["history"]]
+    changed = changes(row["recipe"], vars(NETWORKS[OURS])) or "none"
+    return section(
+        "Pretrained weights", f"The training of {row['name']}; changes of the recipe: {changed}; "
+        f"{row['parameters']:,} parameters. PSNR per image without self-ensemble, of photos "
+        "held out of the training, which are not those of the other sections.",
+        markdown(["epoch", "loss", "PSNR", "minutes"], lines, texts=0), [row],
+        "pretraining.jsonl")
 
 
 def speed(results: Results) -> str:
@@ -179,7 +195,7 @@ def batch_size(results: Results) -> str:
                      for seen in ("pairs", "steps")}
         lines.append([f"{recipe['batch']}", f"{recipe['learning_rate']:.2g}",
                       *(decibels(some, digits=3) for some in by_budget.values())])
-    heads = ["batch", "learning rate", f"{PAIRS:,} pairs", f"{STEPS} steps"]
+    heads = ["batch", "learning rate", f"{BATCH_PAIRS:,} pairs", f"{STEPS} steps"]
     text = markdown(heads, lines, texts=0)
     if results.noise_scale:
         text += f"\n\n{noise_scale.table(results.noise_scale)}"
@@ -193,16 +209,42 @@ def batch_size(results: Results) -> str:
 def ablations(results: Results) -> str:
     """All recipes after the same training, from high to low PSNR."""
     rows = results.ablations
+    about = f"One change of the recipe each, {budget(rows[0])} of {rows[0]['pairs']:,} pairs."
+    return comparison("Ablations", about, rows)
+
+
+def few_pairs(results: Results) -> str:
+    """What keeps a training from fitting the noise of few pairs; "" where it was not measured."""
+    rows = results.few_pairs
+    if not rows:
+        return ""
+    about = ("Ours, and without what is to keep it from fitting the noise of few pairs: "
+             f"{budget(rows[0])} of {rows[0]['pairs']:,} pairs.")
+    return comparison("Few pairs", about, rows)
+
+
+def comparison(heading: str, about: str, rows: list[Row]) -> str:
+    """A section with a line per recipe, from high to low PSNR.
+
+    Args:
+        heading, about: Of the section.
+        rows: Of a sweep of changes.
+
+    Returns:
+        Markdown.
+
+    Raises:
+        ValueError: As `compared`.
+    """
     lines = []
     for ablation in compared(rows):
         against = spread(ablation.gaps, 3) if ablation.change else ""
-        rate = f"{mean(ablation.rows, 'pairs_per_second'):,.0f}"
         lines.append([ablation.name, ablation.change, decibels(ablation.rows, ablation.key, 3),
-                      against, f"{ablation.rows[0]['parameters']:,}", rate])
-    heads = ["recipe", "change", "per image", f"against {OURS}", "parameters", "pairs/s"]
-    return section(
-        "Ablations", f"One change of the recipe each, {budget(rows[0])}. Differences are of "
-        "trainings with the same seed.", markdown(heads, lines, texts=2), rows, "ablations.jsonl")
+                      against, f"{ablation.rows[0]['parameters']:,}", ablation.speed])
+    heads = ["recipe", "change", "per image", f"against {OURS}", "parameters", "speed"]
+    about += (" Differences are of trainings with the same seed, speeds are pairs per second "
+              f"relative to {OURS}.")
+    return section(heading, about, markdown(heads, lines, texts=2), rows, file_of(rows))
 
 
 @dataclass(frozen=True)
@@ -214,6 +256,7 @@ class Ablation:
         rows: One per seed.
         key: The quantity in them, in dB.
         gaps: dB above ours of the same seed.
+        speed: Pairs per second of training relative to ours, "-" if measured elsewhere.
     """
 
     name: str
@@ -221,13 +264,19 @@ class Ablation:
     rows: list[Row]
     key: str
     gaps: list[float]
+    speed: str
+
+
+def file_of(rows: list[Row]) -> str:
+    """The results file of a sweep."""
+    return f"{rows[0]['preset']}.jsonl"
 
 
 def compared(rows: list[Row]) -> list[Ablation]:
     """The ablations, best first.
 
     Args:
-        rows: Of ablations.jsonl.
+        rows: Of a sweep of changes.
 
     Returns:
         One of each name, and ours without self-ensemble.
@@ -237,23 +286,33 @@ def compared(rows: list[Row]) -> list[Ablation]:
     """
     groups = {group[0]["name"]: sorted(group, key=lambda row: row["seed"])
               for group in grouped(rows, ("name",))}
+    file = file_of(rows)
     if OURS not in groups:
-        raise ValueError(f"ablations.jsonl has no training of {OURS}, which all are compared with")
+        raise ValueError(f"{file} has no training of {OURS}, which all are compared with")
     ours = groups[OURS]
     for name, group in groups.items():
         if seeds(group) != seeds(ours):
-            raise ValueError(f"ablations.jsonl has seeds {seeds(group)} of {name}, but "
+            raise ValueError(f"{file} has seeds {seeds(group)} of {name}, but "
                              f"{seeds(ours)} of {OURS}; train both with the same --seeds")
 
     def gaps(group: list[Row], key: str) -> list[float]:
         return [row[key] - own["psnr"] for row, own in zip(group, ours, strict=True)]
 
     found = [Ablation(name, changes(group[0]["recipe"], ours[0]["recipe"]), group, "psnr",
-                      gaps(group, "psnr")) for name, group in groups.items()]
+                      gaps(group, "psnr"), relative_speed(group, ours))
+             for name, group in groups.items()]
     single = "psnr_without_self_ensemble"
     found.append(Ablation("no self-ensemble", "predict(self_ensemble=False)", ours, single,
-                          gaps(ours, single)))
+                          gaps(ours, single), relative_speed(ours, ours)))
     return sorted(found, key=lambda ablation: -statistics.mean(ablation.gaps))
+
+
+def relative_speed(rows: list[Row], ours: list[Row]) -> str:
+    """Such as "0.50", the mean over the seeds that one machine trained both with; "-" for none."""
+    ratios = [row["pairs_per_second"] / own["pairs_per_second"]
+              for row, own in zip(rows, ours, strict=True)
+              if all(row[key] == own[key] for key in MACHINE)]
+    return f"{statistics.mean(ratios):.2f}" if ratios else "-"
 
 
 def photos(results: Results) -> str:
@@ -352,7 +411,7 @@ def data(rows: list[Row]) -> list[str]:
     for row in _distinct(rows, ("validation",)):
         images = row["validation"]
         facts.append(f"measured on {images['images']:,} images, checksum {images['checksum']}")
-    used = unique(str(row["seed"]) for row in rows if row.get("kind") in ("training", "noise"))
+    used = unique(str(row["seed"]) for row in rows if row["kind"] in TRAINED)
     if used:
         facts.append(f"seeds of training: {', '.join(used)}")
     return facts

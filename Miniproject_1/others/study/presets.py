@@ -20,16 +20,17 @@ from .recipes import (
 )
 from .rows import Row
 
-PAIRS = 50_000  # in the data, and seen by each training but where it is said
+PAIRS = 50_000  # in the data
 TABLE_PAIRS = 10_000  # seen by each training of the published grid, whose network is slow
 CURVE_PAIRS, CURVE_EPOCHS = 5_000, 10
 ABLATION_PAIRS, ABLATION_EPOCHS = 10_000, 2
 FEW_PAIRS, FEW_EPOCHS = 500, 40
-AGAINST_FITTING = ("no turns", "no weight decay", "no EMA")  # which many epochs should need
+AGAINST_FITTING = ("no turns", "no weight decay", "no EMA")  # recipes of `few_pairs`
 BATCH_SIZES = (8, 16, 32, 64, 128, 256)
 # Ours, whose rate does not follow the number of steps: where batches differ, steps do, too.
 PLAIN_RATE = Recipe(short_training=(1, 1))
-STEPS = 390  # of the trainings that are compared at equal steps: 128 pairs each are about PAIRS
+BATCH_PAIRS = 20_000  # seen by each training of `batches` at equal pairs
+STEPS = 156  # of each one at equal steps; in batches of 128 these are about BATCH_PAIRS
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,10 @@ def batches() -> Iterator[Setting]:
     base = PLAIN_RATE
     for batch in BATCH_SIZES:
         scaled = base.learning_rate * (batch / base.batch) ** 0.5
-        epochs = math.ceil(STEPS * batch / PAIRS)
+        epochs = math.ceil(STEPS * batch / BATCH_PAIRS)
         for rate in sorted({base.learning_rate, scaled}):
             recipe = replace(base, batch=batch, learning_rate=rate)
-            yield Setting(recipe, PAIRS, 1)
+            yield Setting(recipe, BATCH_PAIRS, 1)
             yield Setting(recipe, STEPS * batch // epochs, epochs)
 
 
@@ -145,7 +146,7 @@ def in_common(row: Row) -> str:
         "pairs" or "steps"; "" for neither.
     """
     seen = row["pairs"] * row["epochs"]
-    wanted = {PAIRS: "pairs", STEPS * row["recipe"]["batch"]: "steps"}
+    wanted = {BATCH_PAIRS: "pairs", STEPS * row["recipe"]["batch"]: "steps"}
     return wanted.get(seen, "")
 
 

@@ -110,7 +110,8 @@ def _row(model: Model, training: TrainingData, validation: ValidationData,
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog=PROGRAM, description="Make the pretrained weights; it takes hours.")
+    summary = "Make the pretrained weights, in an hour or more."
+    parser = Parser(prog=PROGRAM, description=summary)
     add = parser.add_argument
     add("--photos", metavar="DIR", type=Path, help="folder of photos; default: generated scenes")
     add("--folder", metavar="DIR", type=Path, default=Path("out/weights"),
