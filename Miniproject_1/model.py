@@ -67,7 +67,7 @@ class Recipe:
     tile: int = 64  # pixels: larger training images are cut into squares of this side
     batch: int = 32  # pairs per step: few, for many steps in a short training
     swap: str = "both"  # directions of a pair in a step, see `directions`
-    turns: bool = True  # flips and rotations: eight views of a pair instead of one
+    turns: bool = True  # flips and rotations: eight views of each pair, against fitting few pairs
     held_out: int = 1_000  # pairs, at most 1 in 20, kept for the PSNR estimate; 0: none
 
     # The loss.
@@ -75,13 +75,13 @@ class Recipe:
     loss_floor: float = 0.01  # of the noise's variance: images with less must not dominate "log"
 
     # The optimizer.
-    optimizer: str = "muon"  # or "adam", which wants a learning rate of about 2e-3
-    learning_rate: float = 5e-3  # at the start, annealed linearly to 0; set for ten epochs
+    optimizer: str = "muon"  # or "adam", whose learning rate is lower, such as 2e-3
+    learning_rate: float = 5e-3  # at the start, annealed linearly to 0
     vector_rate: float = 0.2  # share of it for biases and norms, if you add any: Adam moves them
     momentum: float = 0.95  # of Muon, as its authors have it
     short_training: tuple[int, int] = (500, 2_000)  # steps: fewer start higher, see `Schedule`
     weight_decay: float = 0.005  # times the epochs, at most 1: many of them would fit the noise
-    ema: float = 0.995  # decay per step of the averaged weights, which are kept; 0: no average
+    ema: float = 0.995  # decay per step of the weights' average, which is kept; 0 (none) is as good
     precision: str = "auto"  # "auto": bfloat16 where the hardware multiplies it; or "float32"
 
     def __post_init__(self) -> None:
