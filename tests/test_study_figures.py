@@ -42,7 +42,7 @@ def test_numbers(files, tmp_path):
         "NoisyPerImage": "20.50", "NoisyPooled": "19.50",
         "RetrainedPerImage": "25.92", "RetrainedPooled": "24.92", "EnsembleGain": "0.06",
         "PretrainedPerImage": "26.05", "PretrainedPooled": "25.05", "PretrainedParameters": "0.35",
-        "PretrainedPairs": "300,000", "PretrainedEpochs": "2", "PretrainedSeen": "600,000",
+        "PretrainedPairs": "50,000", "PretrainedEpochs": "2", "PretrainedSeen": "100,000",
         "PretrainedMinutes": "20", "PretrainedBlocks": "3", "AblationSeeds": "1",
         "PretrainedMachine": r"A\_B 100\%, 2 threads, PyTorch 2.0",
         "OursShort": "25.68", "PublishedLong": "25.19", "PublishedLongEpochs": "1.2",

@@ -92,7 +92,7 @@ def pretraining(results: Results) -> str:
     return section(
         "Pretrained weights", f"The training of {row['name']}; changes of the recipe: {changed}; "
         f"{row['parameters']:,} parameters. PSNR per image without self-ensemble, of photos "
-        "held out of the training, which are not those of the other sections.",
+        "held out of the training, which are not those of Accuracy.",
         markdown(["epoch", "loss", "PSNR", "minutes"], lines, texts=0), [row],
         "pretraining.jsonl")
 
