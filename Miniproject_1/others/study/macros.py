@@ -351,8 +351,6 @@ def ablation_macros(results: Results) -> Macros:
 
 def few_pairs_macros(results: Results) -> Macros:
     """By how many dB a training on few pairs changes without each field."""
-    if not results.few_pairs:
-        return {}
     first = results.few_pairs[0]
     gaps = {ablation.name: ablation.gaps for ablation in compared(results.few_pairs)}
     missing = [name for name in AGAINST_FITTING if name not in gaps]

@@ -57,8 +57,8 @@ COMMANDS = {
     "kills.jsonl": (KILLS,),
 }
 
-OPTIONAL = ("few_pairs.jsonl", "table1.jsonl", "curves.jsonl", "batches.jsonl",
-            "noise_scale.jsonl", "scaling.jsonl", "photos.jsonl")  # they take long
+OPTIONAL = ("table1.jsonl", "curves.jsonl", "batches.jsonl", "noise_scale.jsonl",
+            "scaling.jsonl", "photos.jsonl")  # they take long
 
 PLACE = ("date", "device", "processor", "threads", "torch", "command")
 SCORE = ("psnr", "psnr_pooled", "psnr_without_self_ensemble", "noisy_psnr", "noisy_psnr_pooled",
@@ -131,50 +131,62 @@ def read(folder: Path) -> Results:
         ValueError: A file is missing, damaged, or has rows that do not belong together; names the
             command that makes it.
     """
-    trainings = latest(_read(folder, "trainings.jsonl", ("training", "weights")), TRAINING)
-    pretraining = _read(folder, "pretraining.jsonl", ("pretraining",))[-1]
-    targets = latest(_read(folder, "targets.jsonl", ("training",)), TRAINING)
-    speed = latest(_read(folder, "speed.jsonl", ("throughput",)), ("name",))
-    ablations = _read_sweep(folder, "ablations.jsonl")
-    few_pairs = _read_sweep(folder, "few_pairs.jsonl")
-    table1 = _read_sweep(folder, "table1.jsonl")
-    curves = _read_sweep(folder, "curves.jsonl")
-    batches = _read_sweep(folder, "batches.jsonl")
-    scaling = _read_sweep(folder, "scaling.jsonl")
-    _check_alike("table1.jsonl", table1, ("pairs", "epochs"))
-    _check_alike("curves.jsonl", curves, ("pairs", "epochs", "seed"))
-    for group in grouped(scaling, ("pairs",)):
-        _check_alike("scaling.jsonl", group, ("epochs", "recipe"))
-    noise_scale = latest(_read(folder, "noise_scale.jsonl", ("noise scale",)), ("recipe", "seed"))
-    photos = latest(_read(folder, "photos.jsonl", ("photos",)), ("name",))
-    robustness = _read(folder, "robustness.json", ("robustness",))[-1]
-    noises = latest(_read(folder, "noises.jsonl", ("noise",)), NOISE)
-    processes = latest(_read(folder, "processes.jsonl", ("processes",)), ("name", "processes"))
-    kills = latest(_read(folder, "kills.jsonl", ("kills",)), ("name", "seed"))
+    results = Results(
+        trainings=latest(_read(folder, "trainings.jsonl", ("training", "weights")), TRAINING),
+        pretraining=_read(folder, "pretraining.jsonl", ("pretraining",))[-1],
+        targets=latest(_read(folder, "targets.jsonl", ("training",)), TRAINING),
+        speed=latest(_read(folder, "speed.jsonl", ("throughput",)), ("name",)),
+        ablations=_read_sweep(folder, "ablations.jsonl"),
+        few_pairs=_read_sweep(folder, "few_pairs.jsonl"),
+        table1=_read_sweep(folder, "table1.jsonl"),
+        curves=_read_sweep(folder, "curves.jsonl"),
+        batches=_read_sweep(folder, "batches.jsonl"),
+        noise_scale=latest(_read(folder, "noise_scale.jsonl", ("noise scale",)),
+                           ("recipe", "seed")),
+        scaling=_read_sweep(folder, "scaling.jsonl"),
+        photos=latest(_read(folder, "photos.jsonl", ("photos",)), ("name",)),
+        robustness=_read(folder, "robustness.json", ("robustness",))[-1],
+        noises=latest(_read(folder, "noises.jsonl", ("noise",)), NOISE),
+        processes=latest(_read(folder, "processes.jsonl", ("processes",)), ("name", "processes")),
+        kills=latest(_read(folder, "kills.jsonl", ("kills",)), ("name", "seed")))
+    _check_trainings(results)
+    _check_sweeps(results)
+    _check_alike("speed.jsonl", results.speed, ("command", *MACHINE))
+    _check_alike("noises.jsonl", results.noises, ("minutes", "data", "validation", *MACHINE))
+    for group in grouped(results.noises, ("name",)):
+        _check_alike("noises.jsonl", group, ("pairs", "recipe"))
+    return results
 
-    trained = [row for row in trainings if row["kind"] == "training"]
+
+def _check_trainings(results: Results) -> None:
+    """ValueError if trainings of different things, or weights of another training, are compared."""
+    trained = [row for row in results.trainings if row["kind"] == "training"]
     timed = [row for row in trained if "minutes" in row]
-    _check_alike("trainings.jsonl", trainings, ("validation",))
+    _check_alike("trainings.jsonl", results.trainings, ("validation",))
     _check_alike("trainings.jsonl", trained, ("data", "pairs"))
-    _check_alike("pretraining.jsonl", [pretraining, pretrained(trainings)], ("recipe",))
     _check_alike("trainings.jsonl", timed, ("device", "processor", "threads"))
     _check_alike("trainings.jsonl", [row for row in timed if row.get("network") != CAREAMICS],
                  ("torch",))  # CAREamics has its own
-    _check_alike("targets.jsonl", targets, ("data", "validation"))
-    _check_alike("speed.jsonl", speed, ("command", *MACHINE))
-    for name, rows in (("ablations.jsonl", ablations), ("few_pairs.jsonl", few_pairs)):
-        _check_alike(name, rows, ("pairs", "epochs", "clean_targets"))
-    _check_alike("noises.jsonl", noises, ("minutes", "data", "validation", *MACHINE))
-    for group in grouped(noises, ("name",)):
-        _check_alike("noises.jsonl", group, ("pairs", "recipe"))
-    if robustness["date"] < pretraining["date"]:
+    for group in grouped(trained, ("name",)):
+        _check_alike("trainings.jsonl", group, ("recipe",))
+    _check_alike("targets.jsonl", results.targets, ("data", "validation"))
+    weights = [results.pretraining, pretrained(results.trainings)]
+    _check_alike("pretraining.jsonl", weights, ("recipe",))
+    if results.robustness["date"] < results.pretraining["date"]:
         raise ValueError(f"robustness.json is older than the weights; {remedy('robustness.json')}")
-    for name, rows in (("trainings.jsonl", trained), ("ablations.jsonl", ablations),
-                       ("few_pairs.jsonl", few_pairs)):
+
+
+def _check_sweeps(results: Results) -> None:
+    """ValueError if trainings of a sweep differ in more than they should."""
+    _check_alike("table1.jsonl", results.table1, ("pairs", "epochs"))
+    _check_alike("curves.jsonl", results.curves, ("pairs", "epochs", "seed"))
+    for group in grouped(results.scaling, ("pairs",)):
+        _check_alike("scaling.jsonl", group, ("epochs", "recipe"))
+    for name, rows in (("ablations.jsonl", results.ablations),
+                       ("few_pairs.jsonl", results.few_pairs)):
+        _check_alike(name, rows, ("pairs", "epochs", "minutes", "clean_targets"))
         for group in grouped(rows, ("name",)):
             _check_alike(name, group, ("recipe",))
-    return Results(trainings, pretraining, targets, speed, ablations, few_pairs, table1, curves,
-                   batches, noise_scale, scaling, photos, robustness, noises, processes, kills)
 
 
 def _read_sweep(folder: Path, name: str) -> list[Row]:

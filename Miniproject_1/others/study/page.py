@@ -214,10 +214,8 @@ def ablations(results: Results) -> str:
 
 
 def few_pairs(results: Results) -> str:
-    """What keeps a training from fitting the noise of few pairs; "" where it was not measured."""
+    """What keeps a training from fitting the noise of few pairs."""
     rows = results.few_pairs
-    if not rows:
-        return ""
     about = ("Ours, and without what is to keep it from fitting the noise of few pairs: "
              f"{budget(rows[0])} of {rows[0]['pairs']:,} pairs.")
     return comparison("Few pairs", about, rows)
