@@ -5,10 +5,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from Miniproject_1.model import Recipe
-from Miniproject_1.others.study.presets import PRESETS
+from Miniproject_1.others.study.measurements import VARIED
+from Miniproject_1.others.study.presets import BATCH_PAIRS, BATCH_SIZES, PRESETS, STEPS
 from Miniproject_1.others.study.published import PublishedRecipe
 from Miniproject_1.others.study.published_study import REPORTED, cell
-from Miniproject_1.others.study.recipes import network
+from Miniproject_1.others.study.recipes import OURS, PUBLISHED, AnyRecipe, network
 
 PLACE = {"date": "2026-01-02T03:04:05+00:00", "device": "cpu", "processor": "A_B 100%",
          "threads": 2, "torch": "2.0", "command": "python -m compare -d DATA"}
@@ -18,8 +19,31 @@ NOISY = {"noisy_psnr": 20.5, "noisy_psnr_pooled": 19.5}
 
 
 def recipe(**changes) -> dict:
-    """Of fixed values, whatever the defaults are."""
-    return asdict(replace(Recipe(widths=(32, 64), loss="log"), **changes))
+    """Of fixed values, whatever the defaults are, in what numbers depend on."""
+    usual = Recipe(widths=(32, 64), loss="log", batch=32, learning_rate=5e-3)
+    return asdict(replace(usual, **changes))
+
+
+def fixed(some: AnyRecipe) -> dict:
+    """A recipe of the published grid, with fixed values in all that the grid does not vary."""
+    if network(some) == PUBLISHED:
+        return asdict(some)
+    return recipe(**{field: getattr(some, field) for field in VARIED["table1.jsonl"]})
+
+
+def batch_rows() -> list[dict]:
+    """A row for each batch, budget and rate: 20 dB and the batch in mdB, 1 more at equal steps.
+
+    With a scaled rate it is 0.5 dB more.
+    """
+    rows = []
+    for batch in BATCH_SIZES:
+        for scaled in (False, True) if batch != 32 else (False,):
+            rate = 5e-3 * (batch / 32)**0.5 if scaled else 5e-3
+            for more, pairs in ((0, BATCH_PAIRS), (1, STEPS * batch)):
+                rows.append(swept("batches", OURS, 20 + batch / 1000 + more + 0.5 * scaled, pairs,
+                                  1, recipe=recipe(batch=batch, learning_rate=rate)))
+    return rows
 
 
 def history(*scores: float, minutes: float = 1.0) -> list[dict]:
@@ -57,9 +81,8 @@ def grid_rows(name: str, seed: int = 0, gain: float = 0.0) -> list[dict]:
 
     They have what tells settings apart, and the PSNR.
     """
-    recipes = [setting.recipe for setting in PRESETS["table1"]()]
-    rows = [{"network": name, "recipe": asdict(recipe), "seed": seed} for recipe in recipes
-            if network(recipe) == name]
+    rows = [{"name": setting.name, "network": name, "seed": seed, "recipe": fixed(setting.recipe)}
+            for setting in PRESETS["table1"]() if network(setting.recipe) == name]
     return [row | {"psnr": REPORTED[cell(row)] + gain} for row in rows]
 
 
@@ -88,7 +111,7 @@ def noise(name: str, psnr: float, **fields) -> dict:
 
 def measured() -> dict[str, list[dict]]:
     """The rows of each file, as many as page and figures need."""
-    return trainings() | sweeps() | other_measurements()
+    return trainings() | sweeps() | grids() | other_measurements()
 
 
 def trainings() -> dict[str, list[dict]]:
@@ -111,10 +134,6 @@ def trainings() -> dict[str, list[dict]]:
             training("bestmodel.pth", 25.98, kind="pretraining", recipe=recipe(blocks=3),
                      parameters=349_888, epochs=2, pairs_seen=100_000, seconds=1200.0,
                      history=history(20.5, 25.9, 25.98, minutes=30)),
-        ],
-        "targets.jsonl": [
-            training("ours", 25.92, epochs=10),
-            training("ours", 25.946, epochs=10, clean_targets=True),
         ],
     }
 
@@ -139,6 +158,32 @@ def sweeps() -> dict[str, list[dict]]:
     }
 
 
+def grids() -> dict[str, list[dict]]:
+    """The rows of the sweeps of all but changes."""
+    epochs = [{"epoch": epoch, "loss": 0.5, "psnr": 25.0 + epoch, "psnr_pooled": 24.0 + epoch,
+               "est_psnr": 24.1 + epoch} for epoch in range(3)]
+    return {
+        "table1.jsonl": [swept("table1", "", 0.0, 10_000, 1) | row
+                         for row in grid_rows(PUBLISHED) + grid_rows(OURS)],
+        "curves.jsonl": [swept("curves", name, 27.0, 5_000, 2, network=name,
+                               history=[dict(epoch) for epoch in epochs])
+                         for name in (PUBLISHED, OURS)],
+        "batches.jsonl": batch_rows(),
+        "noise_scale.jsonl": [
+            {"kind": "noise scale", "name": OURS, "network": OURS, "recipe": recipe(held_out=0),
+             "seed": seed, "pairs": 5_000, "epochs": 10, "data": DATA,
+             "moments": [{"epoch": 1, "gradient": 2.0, "variance": 200.0},
+                         {"epoch": 5, "gradient": 1.0, "variance": 300.0}]} | PLACE
+            for seed in (0, 1)
+        ],
+        "scaling.jsonl": [
+            swept("scaling", OURS, psnr, pairs, 50_000 // pairs, clean_targets=clean)
+            for pairs, clean, psnr in ((10_000, False, 25.92), (1_000, True, 25.3),
+                                       (1_000, False, 25.0), (10_000, True, 25.946))
+        ],
+    }
+
+
 def other_measurements() -> dict[str, list[dict]]:
     """The rows of all but the course's trainings."""
     case = {"case": "32 x 32, 1 sample", "images": 222, "noisy": 21.53, "denoised": 26.74,
@@ -149,6 +194,10 @@ def other_measurements() -> dict[str, list[dict]]:
             speed("ours", 400.0, 1.2e9, 2),
             speed("published", 80.0, 2.7e9, 1, parameters=1_354_435, network="published",
                   images_per_second_self_ensemble=None, precision="float32"),
+        ],
+        "photos.jsonl": [
+            {"kind": "photos", "name": "compared.png", "minutes": 5, "seed": 0, "pairs": 50_000,
+             "data": DATA, "psnr": {"noisy": [20.0, 21.0], "ours": [25.0, 26.126]}} | PLACE,
         ],
         "robustness.json": [
             {"kind": "robustness", "name": "bestmodel.pth", "data": photos, "cases": [case]}
@@ -173,6 +222,15 @@ def other_measurements() -> dict[str, list[dict]]:
              "corrupt": 1} | PLACE,
         ],
     }
+
+
+def rows_of_ours(files: dict[str, list[dict]]) -> dict[str, list[dict]]:
+    """The rows of each file whose recipe is ours, or what its grid makes of it."""
+    own = {"ablations.jsonl": 1, "few_pairs.jsonl": 1}  # changes of it follow the first row
+    kinds = ("training", "throughput", "noise scale", "processes")
+    return {name: [row for row in rows[:own.get(name)]
+                   if row["kind"] in kinds and row.get("network", OURS) == OURS]
+            for name, rows in files.items()}
 
 
 def write(folder: Path, files: dict[str, list[dict]]) -> Path:

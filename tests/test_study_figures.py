@@ -4,11 +4,12 @@ import re
 
 import pytest
 from helpers import ROOT
-from measured import grid_rows, history, measured, published, swept, write
+from measured import history, measured, published, recipe, rows_of_ours, write
 
 from Miniproject_1.others.study.figures import main
 from Miniproject_1.others.study.macros import latex, macros, psnr_after, scientific
 from Miniproject_1.others.study.measurements import COMMANDS, read
+from Miniproject_1.others.study.presets import BATCH_PAIRS
 
 
 @pytest.fixture
@@ -52,9 +53,18 @@ def test_numbers(files, tmp_path):
         "WorkRatio": "2.2", "CareamicsVersion": "0.3.5", "CareamicsSeen": "18,000",
         "GaussianGain": "0.25", "GaussianGap": "0.12", "MaskedGap": "1.00", "ClippedGap": "4.00",
         "WorstCase": r"32 $\times$ 32, 1 sample", "WorseImages": "5", "CaseImages": "222",
-        "NoisyTargets": "25.920", "CleanTargets": "25.946", "TargetGap": "0.026",
-        "OursFlops": "200", "PublishedFlops": "900", "FlopsRatio": "4.5", "OursShare": r"50\%",
-        "OursThroughput": "400", "ThroughputRatio": "5.0", "PublishedParameters": "1.35",
+        "MostPairs": "10,000", "MostNoisyTargets": "25.92", "MostCleanTargets": "25.95",
+        "MostTargetGap": r"\ensuremath{+0.026}", "FewestTargetGap": r"\ensuremath{+0.300}",
+        "CurveEpochs": "2", "EstimateGap": "0.10", "FirstScale": "100", "LastScale": "300",
+        "SmallestBatch": "8", "LargestBatch": "256",
+        "EqualPairsSmallest": "20.01", "EqualPairsLargest": "20.26",
+        "EqualPairsScaledSmallest": "20.51", "EqualPairsScaledLargest": "20.76",
+        "EqualStepsSmallest": "21.01", "EqualStepsLargest": "21.26",
+        "EqualStepsScaledSmallest": "21.51", "EqualStepsScaledLargest": "21.76",
+        "OursFlops": "200", "PublishedFlops": "900", "OursThroughput": "400",
+        "PublishedThroughput": "80", "PublishedParameters": "1.35",
+        "ThroughputRatio": "5.0", "GridRate": r"\ensuremath{5 \times 10^{-3}}",
+        "SpeedMachine": r"A\_B 100\%, 2 threads, PyTorch 2.0",
         "FirstDate": "2026-01-02", "LastDate": "2026-01-02",
         "BenchMachine": r"A\_B 100\%, 2 threads, PyTorch 2.0",
     }
@@ -63,9 +73,11 @@ def test_numbers(files, tmp_path):
 
 
 def test_the_recipe_is_that_of_the_training(files, tmp_path):
-    for row in files["trainings.jsonl"]:
-        if row["name"] == "ours":
-            row["recipe"] |= {"widths": [8, 16, 32], "learning_rate": 0.002}
+    for name, rows in rows_of_ours(files).items():
+        for row in rows:
+            row["recipe"]["widths"] = [8, 16, 32]
+            if name != "table1.jsonl":  # whose rates are of its own
+                row["recipe"]["learning_rate"] *= 0.4
     numbers = numbers_of(files, tmp_path)
     assert numbers["Widths"] == "8, 16 and 32"
     assert numbers["Rate"] == r"\ensuremath{2 \times 10^{-3}}"
@@ -94,8 +106,6 @@ def test_few_pairs_have_what_leaving_out_a_field_changes(files, tmp_path):
 
 
 def test_the_published_study_is_lines_of_a_table(files, tmp_path):
-    files["table1.jsonl"] = [swept("table1", "some", 0.0, 10_000, 1, seconds=600.0) | row
-                             for row in grid_rows("published") + grid_rows("ours")]
     numbers = numbers_of(files, tmp_path)
     first, *_ = numbers["FindingRows"].split(r"\\")
     assert [cell.strip() for cell in first.split("&")] == [
@@ -105,17 +115,31 @@ def test_the_published_study_is_lines_of_a_table(files, tmp_path):
     assert numbers["GridSettings"] == "18"
 
 
+def test_a_batch_that_was_not_trained_is_named(files, tmp_path):
+    files["batches.jsonl"] = [row for row in files["batches.jsonl"]
+                              if (row["recipe"]["batch"], row["pairs"]) != (256, BATCH_PAIRS)]
+    with pytest.raises(ValueError, match="batches of 256 .* equal pairs"):
+        numbers_of(files, tmp_path)
+
+
+def test_a_noise_scale_without_a_gradient_is_refused(files, tmp_path):
+    for row in files["noise_scale.jsonl"]:
+        row["moments"][1]["gradient"] = -1.0
+    with pytest.raises(ValueError, match="more seeds"):
+        numbers_of(files, tmp_path)
+
+
 def test_noise_without_clean_targets_is_refused(files, tmp_path):
     del files["noises.jsonl"][1]
     with pytest.raises(ValueError, match="noises.jsonl lacks gaussian"):
         numbers_of(files, tmp_path)
 
 
-def test_each_macro_of_the_report_is_defined():
+def test_each_macro_of_the_report_is_defined_and_each_number_used():
     report = ROOT / "report"
     used = set(re.findall(r"\\([A-Z][A-Za-z]+)", (report / "report.tex").read_text()))
     numbers = (report / "results/numbers.tex").read_text()
-    assert used - {"Large"} <= set(re.findall(r"\\newcommand\{\\([A-Za-z]+)\}", numbers))
+    assert used - {"Large"} == set(re.findall(r"\\newcommand\{\\([A-Za-z]+)\}", numbers))
 
 
 def test_other_noise_has_a_line_for_each_kind(files, tmp_path):
@@ -162,8 +186,18 @@ def test_figure_and_numbers_are_the_same_for_the_same_results(files, tmp_path):
         assert main(["--results", str(results), "-o", str(output)]) == 0
         paths = sorted(path for path in output.rglob("*") if path.is_file())
         written.append([path.read_bytes() for path in paths])
-    assert [path.name for path in paths] == ["network.pdf", "training.pdf", "numbers.tex"]
+    assert [path.name for path in paths] == [
+        "data.pdf", "grid.pdf", "network.pdf", "training.pdf", "numbers.tex"]
     assert written[0] == written[1] and written[0][0].startswith(b"%PDF")
+
+
+def test_another_recipe_of_ours_is_drawn_if_told(files, tmp_path):
+    files["scaling.jsonl"] = [row | {"recipe": recipe(momentum=0.5)}
+                              for row in files["scaling.jsonl"]]
+    results, output = write(tmp_path / "measured", files), tmp_path / "report"
+    arguments = ["--results", str(results), "-o", str(output)]
+    assert main(arguments) == 2 and not output.exists()
+    assert main([*arguments, "--any-recipe"]) == 0
 
 
 def test_nothing_is_written_without_results(files, tmp_path, capsys):

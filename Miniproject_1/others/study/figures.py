@@ -14,16 +14,13 @@ from ...model import Recipe
 from ..command_line import Parser, program
 from ..files import check_writable, replacing, write_text
 from .macros import PROGRAM, latex, macros
-from .measurements import Results, read
-from .page import RESULTS
+from .measurements import RESULTS, Results, add_results_options, chosen_results, our_recipe
 from .plots import (
     COLUMN_WIDTH,
     TEXT_WIDTH,
-    draw_batches,
-    draw_curves,
+    draw_data,
     draw_grid,
     draw_network,
-    draw_targets,
     draw_training,
     save,
 )
@@ -40,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     folder = arguments.output / "figures"
     numbers = arguments.output / "results/numbers.tex"
-    results = read(arguments.results)
+    results = chosen_results(arguments)
     text = latex(macros(results))
     drawn = figures(results)
     for file in (numbers, *(folder / f"{name}.pdf" for name in drawn)):
@@ -54,36 +51,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def figures(results: Results) -> dict[str, Drawing]:
-    """All figures that there are results for.
+    """All figures, by name.
 
     Args:
         results: What was measured.
-
-    Returns:
-        By name.
     """
-    drawn: dict[str, Drawing] = {
-        "network": (partial(draw_network, recipe=Recipe()), COLUMN_WIDTH, 1.15),
-        "training": (partial(draw_training, results=results), TEXT_WIDTH, 1.7),
+    recipe = Recipe(**our_recipe(results))
+    return {
+        "network": (partial(draw_network, recipe=recipe), COLUMN_WIDTH, 1.15),
+        "grid": (partial(draw_grid, rows=results.table1), TEXT_WIDTH, 1.5),
+        "training": (partial(draw_training, results=results), TEXT_WIDTH, 1.5),
+        "data": (partial(draw_data, results=results), TEXT_WIDTH, 1.5),
     }
-    if results.table1:
-        drawn["grid"] = (partial(draw_grid, rows=results.table1), TEXT_WIDTH, 1.9)
-    if results.curves:
-        drawn["curves"] = (partial(draw_curves, rows=results.curves), TEXT_WIDTH, 2.0)
-    if results.batches:
-        batches = partial(draw_batches, rows=results.batches, scales=results.noise_scale)
-        drawn["batches"] = (batches, TEXT_WIDTH, 2.0)
-    if results.scaling:
-        drawn["targets"] = (partial(draw_targets, rows=results.scaling), COLUMN_WIDTH, 2.0)
-    return drawn
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog=PROGRAM, description="Write the report's figures and numbers.")
-    add = parser.add_argument
-    add("--results", metavar="DIR", type=Path, default=RESULTS, help=f"default: {RESULTS}")
-    add("-o", "--output", metavar="DIR", type=Path, default=RESULTS.parent,
-        help=f"folder of report.tex; default: {RESULTS.parent}")
+    add_results_options(parser)
+    parser.add_argument("-o", "--output", metavar="DIR", type=Path, default=RESULTS.parent,
+                        help=f"folder of report.tex; default: {RESULTS.parent}")
     return parser
 
 

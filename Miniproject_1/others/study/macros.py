@@ -20,16 +20,20 @@ from .measurements import (
     PUBLISHED_MINUTES,
     SHORT_MINUTES,
     Results,
+    batch_scores,
+    on_both_targets,
+    our_recipe,
     pick,
     pretrained,
     remedy,
-    target_pairs,
+    target_gaps,
 )
+from .noise_scale import by_epoch
 from .page import compared
-from .presets import AGAINST_FITTING
+from .presets import AGAINST_FITTING, BATCH_PAIRS, BATCH_SIZES, STEPS
 from .published import PublishedRecipe
 from .recipes import OURS, PUBLISHED
-from .rows import Row, mean, spread
+from .rows import Row, grouped, listed, mean, spread
 
 PROGRAM = "python -m Miniproject_1.others.study.figures"  # which writes them
 NEAR = 6.0  # seconds between a row of the history and the time that it is taken for
@@ -64,11 +68,6 @@ def with_signs(text: str) -> str:
                   escaped(text))
 
 
-def listed(values: list) -> str:
-    """Such as "32, 64 and 128"."""
-    return " and ".join(", ".join(map(str, values)).rsplit(", ", 1))
-
-
 def machine(row: Row) -> str:
     """What a row was measured on."""
     place = f"{row['processor']}, {row['threads']} threads, PyTorch {row['torch']}"
@@ -98,9 +97,12 @@ def macros(results: Results) -> dict[str, Macros]:
         "pretraining.jsonl": pretraining_macros(results),
         f"trainings.jsonl, {EQUAL_MINUTES} minutes": equal_time_macros(results),
         "trainings.jsonl, CAREamics": careamics_macros(results),
-        "targets.jsonl": target_macros(results),
         "speed.jsonl": speed_macros(results),
         "table1.jsonl": grid_macros(results),
+        "curves.jsonl": curve_macros(results),
+        "batches.jsonl": batch_macros(results),
+        "noise_scale.jsonl": noise_scale_macros(results),
+        "scaling.jsonl": scaling_macros(results),
         "photos.jsonl": photo_macros(results),
         "ablations.jsonl": ablation_macros(results),
         "few_pairs.jsonl": few_pairs_macros(results),
@@ -111,13 +113,12 @@ def macros(results: Results) -> dict[str, Macros]:
 
 def recipe_macros(results: Results) -> Macros:
     """The recipe of our longest training, and the published one."""
-    long = pick(results, OURS, epochs=LONG_EPOCHS)[0]
-    recipe, published = Recipe(**long["recipe"]), PublishedRecipe()
+    recipe, published = Recipe(**our_recipe(results)), PublishedRecipe()
     fewest, full = recipe.short_training
     return {
         "Size": f"{SIZE}",
         "Cell": f"{CELL}",
-        "Widths": listed(list(recipe.widths)),
+        "Widths": listed([*map(str, recipe.widths)]),
         "Blocks": f"{recipe.blocks}",
         "Batch": f"{recipe.batch}",
         "Rate": scientific(recipe.learning_rate),
@@ -128,7 +129,6 @@ def recipe_macros(results: Results) -> Macros:
         "LossFloor": scientific(recipe.loss_floor),
         "WeightDecay": f"{recipe.weight_decay:g}",
         "HeldOut": f"{recipe.held_out:,}",
-        "PublishedBatch": f"{published.batch}",
         "PublishedRate": scientific(published.learning_rate),
         "PublishedDropout": f"{published.dropout}",
     }
@@ -251,21 +251,6 @@ def psnr_after(seconds: float, history: list[dict]) -> float:
     return row["psnr"]
 
 
-def target_macros(results: Results) -> Macros:
-    """Trainings of ours on noisy and on clean targets: means over seeds."""
-    pairs = target_pairs(results)
-    noisy = statistics.mean(row["psnr"] for row, _ in pairs)
-    clean = statistics.mean(row["psnr"] for _, row in pairs)
-    first = pairs[0][0]
-    return {
-        "NoisyTargets": fixed(noisy, 3),
-        "CleanTargets": fixed(clean, 3),
-        "TargetGap": difference(clean, noisy, 3),
-        "TargetPairs": f"{first['pairs']:,}",
-        "TargetEpochs": epochs([first]).removesuffix(".0"),
-    }
-
-
 def speed_macros(results: Results) -> Macros:
     """Parameters, work and speed of both networks."""
     rows = {row["name"]: row for row in results.speed}
@@ -273,23 +258,21 @@ def speed_macros(results: Results) -> Macros:
         if name not in rows:
             raise ValueError(f"speed.jsonl has no row of {name}; measure both in one run")
     ours, published = rows[OURS], rows[PUBLISHED]
-    ratio = ours["pairs_per_second"] / published["pairs_per_second"]
     return {
         **network_macros("Ours", ours),
         **network_macros("Published", published),
-        "ThroughputRatio": f"{ratio:.1f}",
         "WorkRatio": f"{published['flops_per_pair'] / ours['flops_per_pair']:.1f}",
-        "FlopsRatio": f"{forward_flops(published) / forward_flops(ours):.1f}",
+        "ThroughputRatio": f"{ours['pairs_per_second'] / published['pairs_per_second']:.1f}",
+        "SpeedMachine": machine(ours),
     }
 
 
 def network_macros(prefix: str, row: Row) -> Macros:
-    """What the table of costs says of one network."""
+    """Parameters, work and speed of one network."""
     return {
         f"{prefix}Parameters": f"{row['parameters'] / 1e6:.2f}",
         f"{prefix}Flops": f"{forward_flops(row) / 1e6:,.0f}",
         f"{prefix}Throughput": f"{row['pairs_per_second']:,.0f}",
-        f"{prefix}Share": escaped(f"{row['share']:.0%}"),
     }
 
 
@@ -301,8 +284,6 @@ def forward_flops(row: Row) -> float:
 def grid_macros(results: Results) -> Macros:
     """The published study, rerun: lines `finding & reported & published here & ours`."""
     rows = results.table1
-    if not rows:
-        return {}
     lines = [" & ".join(map(with_signs, line)) + r" \\"
              for line in published_study.finding_lines(rows)]
     batches = published_study.BATCHES
@@ -310,16 +291,88 @@ def grid_macros(results: Results) -> Macros:
     return {
         "GridSettings": f"{len(published_study.CELLS)}",
         "GridPairs": f"{rows[0]['pairs_seen']:,}",
+        "GridRate": scientific(published_study.RATES[OURS]),
         "FindingRows": " ".join(lines),
         "GridManySteps": f"{many}",
         "GridFewSteps": f"{few}",
     }
 
 
+def curve_macros(results: Results) -> Macros:
+    """Trainings epoch by epoch; how far estimates are from the pooled PSNR of other images."""
+    first = results.curves[0]
+    measured = [epoch for row in results.curves for epoch in row["history"] if epoch["epoch"] > 0]
+    gaps = [abs(epoch["est_psnr"] - epoch["psnr_pooled"]) for epoch in measured]
+    return {
+        "CurvePairs": f"{first['pairs']:,}",
+        "CurveEpochs": f"{first['epochs']}",
+        "EstimateGap": fixed(max(gaps)),
+    }
+
+
+def batch_macros(results: Results) -> Macros:
+    """PSNR in the smallest and the largest batch, at equal pairs and at equal steps."""
+    return {
+        "BatchPairs": f"{BATCH_PAIRS:,}",
+        "BatchSteps": f"{STEPS}",
+        "SmallestBatch": f"{BATCH_SIZES[0]}",
+        "LargestBatch": f"{BATCH_SIZES[-1]}",
+        **batch_ends(results, "pairs", False),
+        **batch_ends(results, "pairs", True),
+        **batch_ends(results, "steps", False),
+        **batch_ends(results, "steps", True),
+    }
+
+
+def batch_ends(results: Results, common: str, scaled: bool) -> Macros:
+    """PSNR in the smallest and the largest batch; arguments as `batch_scores` takes them."""
+    scores = batch_scores(results, common, scaled)
+    rate = f"{our_recipe(results)['learning_rate']:g}{', scaled' if scaled else ''}"
+    prefix = f"Equal{common.title()}{'Scaled' if scaled else ''}"
+    texts = {}
+    for name, batch in (("Smallest", BATCH_SIZES[0]), ("Largest", BATCH_SIZES[-1])):
+        if batch not in scores:
+            raise ValueError(f"batches.jsonl has no training in batches of {batch} with learning "
+                             f"rate {rate}, at equal {common}; {remedy('batches.jsonl')}")
+        texts[f"{prefix}{name}"] = fixed(statistics.mean(scores[batch]))
+    return texts
+
+
+def noise_scale_macros(results: Results) -> Macros:
+    """The noise scale of gradients at the first and at the last moment, to two digits."""
+    first = results.noise_scale[0]
+    scales = by_epoch(results.noise_scale)
+    if math.inf in scales.values():
+        raise ValueError("noise_scale.jsonl has a gradient that cannot be told from its noise; "
+                         f"take more seeds: {remedy('noise_scale.jsonl')}")
+    return {
+        "ScalePairs": f"{first['pairs']:,}",
+        "ScaleEpochs": f"{first['epochs']}",
+        "FirstScale": f"{float(f'{scales[min(scales)]:.2g}'):,.0f}",
+        "LastScale": f"{float(f'{scales[max(scales)]:.2g}'):,.0f}",
+    }
+
+
+def scaling_macros(results: Results) -> Macros:
+    """Trainings on noisy and on clean targets, with the fewest and with the most pairs."""
+    groups = grouped(results.scaling, ("pairs",))
+    fewest, most = (choose(groups, key=lambda group: group[0]["pairs"]) for choose in (min, max))
+    return target_macros("Fewest", fewest) | target_macros("Most", most)
+
+
+def target_macros(prefix: str, rows: list[Row]) -> Macros:
+    """Means over seeds of trainings on one number of pairs."""
+    noisy, clean = on_both_targets(rows)
+    return {
+        f"{prefix}Pairs": f"{rows[0]['pairs']:,}",
+        f"{prefix}NoisyTargets": fixed(mean(noisy, "psnr")),
+        f"{prefix}CleanTargets": fixed(mean(clean, "psnr")),
+        f"{prefix}TargetGap": signed(target_gaps(rows)),
+    }
+
+
 def photo_macros(results: Results) -> Macros:
     """How long, and on what, the networks were trained that denoised the photos."""
-    if not results.photos:
-        return {}
     row = results.photos[0]
     return {
         "PhotoSide": f"{PHOTO_SIDE}",

@@ -1,9 +1,11 @@
 """The results files that page and report are made from, and the choice of rows in them."""
 
+import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..command_line import Parser
 from ..results import read_results
 from .careamics_training import NETWORK as CAREAMICS
 from .careamics_training import PROGRAM as CAREAMICS_PROGRAM
@@ -13,6 +15,7 @@ from .noise_scale import PROGRAM as NOISE_SCALE
 from .noises import PROGRAM as NOISES
 from .parallel import PROGRAM as PARALLEL
 from .photos import PROGRAM as PHOTOS
+from .presets import in_common
 from .recipes import OURS, PUBLISHED
 from .robustness import PROGRAM as ROBUSTNESS
 from .rows import Row, budget, grouped, latest, title
@@ -24,6 +27,7 @@ LONG_EPOCHS = 10  # of our longest training
 SHORT_MINUTES, EQUAL_MINUTES = 1, 5  # of ours
 PUBLISHED_MINUTES = 10
 
+RESULTS = Path("report/results")
 IMAGES = "-d DATA --validation VALIDATION"
 COMMANDS = {
     "trainings.jsonl": (
@@ -35,10 +39,6 @@ COMMANDS = {
         f"{CAREAMICS_PROGRAM} {IMAGES} --minutes {EQUAL_MINUTES}",
     ),
     "pretraining.jsonl": (f"{WEIGHTS} --photos PHOTOS",),
-    "targets.jsonl": (
-        f"{COMPARE} {OURS} {IMAGES} --pairs 20000 --epochs 1",
-        f"{COMPARE} {OURS} {IMAGES} --pairs 20000 --epochs 1 --clean-targets",
-    ),
     "speed.jsonl": (f"{COMPARE} {OURS} {PUBLISHED} {IMAGES} --throughput",),
     "ablations.jsonl": (f"{SWEEP} ablations {IMAGES}",),
     "few_pairs.jsonl": (f"{SWEEP} few_pairs {IMAGES}",),
@@ -57,8 +57,11 @@ COMMANDS = {
     "kills.jsonl": (KILLS,),
 }
 
-OPTIONAL = ("table1.jsonl", "curves.jsonl", "batches.jsonl", "noise_scale.jsonl",
-            "scaling.jsonl", "photos.jsonl")  # they take long
+VARIED = {  # what these files change of our recipe on purpose
+    "table1.jsonl": ("loss", "learning_rate", "batch", "short_training"),
+    "batches.jsonl": ("learning_rate", "batch", "short_training"),
+    "noise_scale.jsonl": ("held_out",),
+}
 
 PLACE = ("date", "device", "processor", "threads", "torch", "command")
 SCORE = ("psnr", "psnr_pooled", "psnr_without_self_ensemble", "noisy_psnr", "noisy_psnr_pooled",
@@ -96,7 +99,6 @@ class Results:
 
     trainings: list[Row]
     pretraining: Row
-    targets: list[Row]
     speed: list[Row]
     ablations: list[Row]
     few_pairs: list[Row]
@@ -112,17 +114,49 @@ class Results:
     kills: list[Row]
 
     def all(self) -> list[Row]:
-        return [*self.trainings, self.pretraining, *self.targets, *self.speed, *self.ablations,
-                *self.few_pairs, *self.table1, *self.curves, *self.batches, *self.noise_scale,
-                *self.scaling, *self.photos, self.robustness, *self.noises, *self.processes,
-                *self.kills]
+        """All rows."""
+        return [row for rows in self.by_file().values() for row in rows]
+
+    def by_file(self) -> dict[str, list[Row]]:
+        """The rows by the name of their file."""
+        return {
+            "trainings.jsonl": self.trainings,
+            "pretraining.jsonl": [self.pretraining],
+            "speed.jsonl": self.speed,
+            "ablations.jsonl": self.ablations,
+            "few_pairs.jsonl": self.few_pairs,
+            "table1.jsonl": self.table1,
+            "curves.jsonl": self.curves,
+            "batches.jsonl": self.batches,
+            "noise_scale.jsonl": self.noise_scale,
+            "scaling.jsonl": self.scaling,
+            "photos.jsonl": self.photos,
+            "robustness.json": [self.robustness],
+            "noises.jsonl": self.noises,
+            "processes.jsonl": self.processes,
+            "kills.jsonl": self.kills,
+        }
 
 
-def read(folder: Path) -> Results:
+def add_results_options(parser: Parser) -> None:
+    """Give a command --results and --any-recipe."""
+    add = parser.add_argument
+    add("--results", metavar="DIR", type=Path, default=RESULTS, help=f"default: {RESULTS}")
+    add("--any-recipe", action="store_true",
+        help="take results of different recipes of ours, which are refused otherwise")
+
+
+def chosen_results(arguments: argparse.Namespace) -> Results:
+    """What `add_results_options` lets choose; raises as `read` does."""
+    return read(arguments.results, arguments.any_recipe)
+
+
+def read(folder: Path, any_recipe: bool = False) -> Results:
     """Read the results files.
 
     Args:
         folder: Has the files of COMMANDS.
+        any_recipe: Whether files with other recipes of ours than that of trainings.jsonl will do.
 
     Returns:
         Their rows.
@@ -134,7 +168,6 @@ def read(folder: Path) -> Results:
     results = Results(
         trainings=latest(_read(folder, "trainings.jsonl", ("training", "weights")), TRAINING),
         pretraining=_read(folder, "pretraining.jsonl", ("pretraining",))[-1],
-        targets=latest(_read(folder, "targets.jsonl", ("training",)), TRAINING),
         speed=latest(_read(folder, "speed.jsonl", ("throughput",)), ("name",)),
         ablations=_read_sweep(folder, "ablations.jsonl"),
         few_pairs=_read_sweep(folder, "few_pairs.jsonl"),
@@ -151,6 +184,8 @@ def read(folder: Path) -> Results:
         kills=latest(_read(folder, "kills.jsonl", ("kills",)), ("name", "seed")))
     _check_trainings(results)
     _check_sweeps(results)
+    if not any_recipe:
+        _check_recipes(results)
     _check_alike("speed.jsonl", results.speed, ("command", *MACHINE))
     _check_alike("noises.jsonl", results.noises, ("minutes", "data", "validation", *MACHINE))
     for group in grouped(results.noises, ("name",)):
@@ -169,7 +204,6 @@ def _check_trainings(results: Results) -> None:
                  ("torch",))  # CAREamics has its own
     for group in grouped(trained, ("name",)):
         _check_alike("trainings.jsonl", group, ("recipe",))
-    _check_alike("targets.jsonl", results.targets, ("data", "validation"))
     weights = [results.pretraining, pretrained(results.trainings)]
     _check_alike("pretraining.jsonl", weights, ("recipe",))
     if results.robustness["date"] < results.pretraining["date"]:
@@ -180,13 +214,38 @@ def _check_sweeps(results: Results) -> None:
     """ValueError if trainings of a sweep differ in more than they should."""
     _check_alike("table1.jsonl", results.table1, ("pairs", "epochs"))
     _check_alike("curves.jsonl", results.curves, ("pairs", "epochs", "seed"))
+    _check_alike("noise_scale.jsonl", results.noise_scale, ("recipe", "pairs", "epochs", "data"))
     for group in grouped(results.scaling, ("pairs",)):
         _check_alike("scaling.jsonl", group, ("epochs", "recipe"))
+    for row in results.curves:
+        if any(epoch["est_psnr"] is None for epoch in row["history"] if epoch["epoch"] > 0):
+            raise ValueError(f"curves.jsonl has no estimated PSNR of {row['name']}, which takes "
+                             f"more pairs than are trained on; {remedy('curves.jsonl')}")
     for name, rows in (("ablations.jsonl", results.ablations),
                        ("few_pairs.jsonl", results.few_pairs)):
         _check_alike(name, rows, ("pairs", "epochs", "minutes", "clean_targets"))
         for group in grouped(rows, ("name",)):
             _check_alike(name, group, ("recipe",))
+
+
+def _check_recipes(results: Results) -> None:
+    """ValueError if rows have different recipes of ours, but for what they change on purpose."""
+    usual = our_recipe(results)
+    for name, rows in results.by_file().items():
+        for row in filter(is_ours, rows):
+            recipe = row["recipe"]
+            fields = (usual.keys() | recipe.keys()) - set(VARIED.get(name, ()))
+            for field in sorted(fields):
+                if recipe.get(field) != usual.get(field):
+                    raise ValueError(
+                        f"{name} has {_label(row)} with {field} {recipe.get(field)}, expected "
+                        f"{usual.get(field)} as in trainings.jsonl; take such rows out and "
+                        f"{remedy(name)}, or choose --any-recipe")
+
+
+def is_ours(row: Row) -> bool:
+    """Whether a row is of our recipe, or of what a grid makes of it, such as "ours; batch 64"."""
+    return row["name"] == OURS or row["name"].startswith(f"{OURS}; ")
 
 
 def _read_sweep(folder: Path, name: str) -> list[Row]:
@@ -206,8 +265,6 @@ def _read_sweep(folder: Path, name: str) -> list[Row]:
 def _read(folder: Path, name: str, kinds: Sequence[str]) -> list[Row]:
     """The rows of a file, all of these kinds."""
     file = folder / name
-    if not file.is_file() and name in OPTIONAL:
-        return []
     if not file.is_file():
         raise ValueError(f"no {file}; {remedy(name)}")
     rows = read_results(file)
@@ -266,6 +323,11 @@ def pick(results: Results, name: str, **wanted: float) -> list[Row]:
     return sorted(rows, key=lambda row: row["seed"])
 
 
+def our_recipe(results: Results) -> dict:
+    """The recipe of our longest training, by field."""
+    return pick(results, OURS, epochs=LONG_EPOCHS)[0]["recipe"]
+
+
 def pretrained(trainings: list[Row]) -> Row:
     """The row of the pretrained weights.
 
@@ -284,31 +346,53 @@ def pretrained(trainings: list[Row]) -> Row:
     return rows[-1]
 
 
-def target_pairs(results: Results) -> list[tuple[Row, Row]]:
-    """Trainings that differ in nothing but their targets.
+def on_both_targets(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Trainings that differ in nothing but their targets and seeds.
+
+    Args:
+        rows: Of scaling.jsonl, with one number of pairs.
+
+    Returns:
+        (on noisy targets, on clean targets), as many of each, in the order of the seeds.
+
+    Raises:
+        ValueError: A seed lacks one of the two.
+    """
+    noisy, clean = ({row["seed"]: row for row in rows if row["clean_targets"] == wanted}
+                    for wanted in (False, True))
+    alone = sorted(noisy.keys() ^ clean.keys())
+    if alone:
+        raise ValueError(f"scaling.jsonl has {rows[0]['pairs']:,} pairs with seed "
+                         f"{', '.join(map(str, alone))} on noisy or on clean targets only; "
+                         + remedy("scaling.jsonl"))
+    order = sorted(noisy)
+    return [noisy[seed] for seed in order], [clean[seed] for seed in order]
+
+
+def target_gaps(rows: list[Row]) -> list[float]:
+    """By how many dB clean targets are better, seed by seed; rows as `on_both_targets` takes."""
+    noisy, clean = on_both_targets(rows)
+    return [one["psnr"] - other["psnr"] for one, other in zip(clean, noisy, strict=True)]
+
+
+def batch_scores(results: Results, seen: str, scaled: bool) -> dict[int, list[float]]:
+    """PSNR by batch, of one kind of comparison.
 
     Args:
         results: What was measured.
+        seen: What all have in common: "pairs" or "steps".
+        scaled: Whether the learning rate grew with the square root of the batch.
 
     Returns:
-        (on noisy targets, on clean targets), at least one pair, in the order of the file.
-
-    Raises:
-        ValueError: There is no pair, or one of its trainings ended early.
+        A PSNR per seed for each batch, from small to large.
     """
-    alike = ("name", "recipe", "epochs", "minutes", "seed", "pairs")
-    pairs = []
-    for group in grouped(results.targets, alike):
-        by_target = {row["clean_targets"]: row for row in group}
-        if len(by_target) == 2:
-            pairs.append((by_target[False], by_target[True]))
-    if not pairs:
-        raise ValueError("targets.jsonl has no two trainings that differ in clean_targets only; "
-                         + remedy("targets.jsonl"))
-    for noisy, clean in pairs:
-        if "epochs" in noisy and noisy["pairs_seen"] != clean["pairs_seen"]:
-            raise ValueError(f"targets.jsonl has trainings of {_label(noisy)} on noisy and on "
-                             f"clean targets that saw {noisy['pairs_seen']:,} and "
-                             f"{clean['pairs_seen']:,} pairs: one of them ended early; "
-                             + remedy("targets.jsonl"))
-    return pairs
+    usual = our_recipe(results)
+    found: dict[int, list[float]] = {}
+    for row in sorted(results.batches, key=lambda row: row["recipe"]["batch"]):
+        batch, rate = row["recipe"]["batch"], row["recipe"]["learning_rate"]
+        wanted = usual["learning_rate"]
+        if scaled:
+            wanted *= (batch / usual["batch"]) ** 0.5
+        if in_common(row) == seen and abs(rate / wanted - 1) < 1e-6:
+            found.setdefault(batch, []).append(row["psnr"])
+    return found

@@ -16,15 +16,23 @@ from ..files import check_writable, write_text
 from . import kills, noise_scale, noises, parallel, published_study, robustness
 from .compare import speed_table
 from .kinds import CLIPPED
-from .measurements import MACHINE, Results, read, target_pairs
+from .measurements import (
+    MACHINE,
+    Results,
+    add_results_options,
+    chosen_results,
+    on_both_targets,
+    our_recipe,
+    target_gaps,
+)
 from .presets import BATCH_PAIRS, STEPS, in_common
-from .recipes import NETWORKS, OURS, PUBLISHED, changes
-from .rows import Row, budget, decibels, grouped, markdown, mean, seeds, spread, title
+from .recipes import OURS, PUBLISHED, changes
+from .rows import Row, budget, decibels, grouped, listed, markdown, mean, seeds, spread, title
 
 PROGRAM = "python -m Miniproject_1.others.study.page"
-RESULTS = Path("report/results")
 PAGE = Path("report/RESULTS.md")
 TRAINED = ("training", "pretraining", "noise")  # kinds of rows that tell of a training
+MANY = 6  # more names are not listed
 WIDTH = 100  # columns of the page's sentences
 SOURCES = {"photos": "from photos", "scenes": "from generated scenes", "given": "given as files"}
 HEAD = f"""# Results
@@ -48,11 +56,10 @@ def page(results: Results) -> str:
     Raises:
         ValueError: A section has no rows.
     """
-    parts = (accuracy, pretraining, speed, published_grid, epoch_by_epoch, targets,
-             number_of_pairs, ablations, few_pairs, batch_size, photos, other_sizes, other_noise,
+    parts = (accuracy, pretraining, speed, published_grid, epoch_by_epoch, number_of_pairs,
+             ablations, few_pairs, batch_size, photos, other_sizes, other_noise,
              several_processes, survival)
-    texts = filter(None, (part(results) for part in parts))
-    return "\n\n".join([HEAD, *texts]) + "\n"
+    return "\n\n".join([HEAD, *(part(results) for part in parts)]) + "\n"
 
 
 # ---- sections ----------------------------------------------------------------------------------
@@ -88,7 +95,7 @@ def pretraining(results: Results) -> str:
     row = results.pretraining
     lines = [[f"{epoch['epoch']}", decibels([epoch], "loss", 4), decibels([epoch]),
               f"{epoch['seconds'] / 60:.0f}"] for epoch in row["history"]]
-    changed = changes(row["recipe"], vars(NETWORKS[OURS])) or "none"
+    changed = changes(row["recipe"], our_recipe(results)) or "none"
     return section(
         "Pretrained weights", f"The training of {row['name']}; changes of the recipe: {changed}; "
         f"{row['parameters']:,} parameters. PSNR per image without self-ensemble, of photos "
@@ -107,46 +114,23 @@ def speed(results: Results) -> str:
         "two large matrices in the same precision.", speed_table(rows), rows, "speed.jsonl")
 
 
-def targets(results: Results) -> str:
-    """Trainings on noisy and on clean targets, seed by seed."""
-    pairs = target_pairs(results)
-    lines = []
-    for noisy, clean in pairs:
-        name = f"{title(noisy)}, {budget(noisy)}, seed {noisy['seed']}"
-        lines.append([name, decibels([noisy], digits=3), decibels([clean], digits=3),
-                      f"{clean['psnr'] - noisy['psnr']:.3f}"])
-    if len(pairs) > 1:
-        means = [statistics.mean(row["psnr"] for row in column)
-                 for column in zip(*pairs, strict=True)]
-        gaps = [clean["psnr"] - noisy["psnr"] for noisy, clean in pairs]
-        lines.append(["mean", *(f"{score:.3f}" for score in means), spread(gaps, 3)])
-    heads = ["", "noisy targets", "clean targets", "difference"]
-    return section(
-        "Cost of noisy targets", "PSNR per image of trainings that differ in their targets only.",
-        markdown(heads, lines), [row for pair in pairs for row in pair], "targets.jsonl")
-
-
 def published_grid(results: Results) -> str:
-    """The published study, rerun with both networks; "" where it was not."""
+    """The published study, rerun with both networks."""
     rows = results.table1
-    if not rows:
-        return ""
     first = rows[0]
     about = (
         f"PSNR per image in the settings of the published study, after {budget(first)} of "
         f"{first['pairs']:,} pairs; as reported, after 10 epochs of 50,000 pairs of the course. "
-        f"Rates are multiples of the network's own, {NETWORKS[PUBLISHED].learning_rate:g} in the "
-        f"published one and {NETWORKS[OURS].learning_rate:g} in ours. The second table has the "
+        f"Rates are multiples of {published_study.RATES[PUBLISHED]:g} in the published network and "
+        f"of {published_study.RATES[OURS]:g} in ours. The second table has the "
         "mean difference between settings that differ in that field only.")
     tables = f"{published_study.table(rows)}\n\n{published_study.findings(rows)}"
     return section("The published study, rerun", about, tables, rows, "table1.jsonl")
 
 
 def epoch_by_epoch(results: Results) -> str:
-    """What trainings say of themselves after each epoch; "" without them."""
+    """What trainings say of themselves after each epoch."""
     rows = results.curves
-    if not rows:
-        return ""
     heads = ["epoch", *(f"{row['name']}: {head}" for row in rows
                         for head in ("loss", "per image", "pooled", "estimated"))]
     histories = [[epoch for epoch in row["history"] if epoch["epoch"] > 0] for row in rows]
@@ -164,18 +148,13 @@ def epoch_by_epoch(results: Results) -> str:
 
 
 def number_of_pairs(results: Results) -> str:
-    """Trainings on more and more pairs, with noisy and with clean targets; "" without them."""
+    """Trainings on more and more pairs, with noisy and with clean targets."""
     rows = results.scaling
-    if not rows:
-        return ""
     lines = []
     for group in sorted(grouped(rows, ("pairs",)), key=lambda group: group[0]["pairs"]):
-        noisy, clean = ({row["seed"]: row for row in group if row["clean_targets"] == wanted}
-                        for wanted in (False, True))
-        gaps = [clean[seed]["psnr"] - noisy[seed]["psnr"] for seed in noisy if seed in clean]
-        lines.append([f"{group[0]['pairs']:,}", f"{group[0]['epochs']}",
-                      decibels(list(noisy.values()), digits=3),
-                      decibels(list(clean.values()), digits=3), spread(gaps, 3)])
+        noisy, clean = on_both_targets(group)
+        lines.append([f"{group[0]['pairs']:,}", f"{group[0]['epochs']}", decibels(noisy, digits=3),
+                      decibels(clean, digits=3), spread(target_gaps(group), 3)])
     heads = ["pairs", "epochs", "noisy targets", "clean targets", "difference"]
     return section(
         "Number of pairs", "PSNR per image after about as many steps on more and more pairs. "
@@ -184,10 +163,8 @@ def number_of_pairs(results: Results) -> str:
 
 
 def batch_size(results: Results) -> str:
-    """Trainings in small and large batches, and the noise of the gradient; "" without them."""
+    """Trainings in small and large batches, and the noise of the gradient."""
     rows = results.batches
-    if not rows:
-        return ""
     lines = []
     for group in grouped(rows, ("recipe",)):
         recipe = group[0]["recipe"]
@@ -196,13 +173,11 @@ def batch_size(results: Results) -> str:
         lines.append([f"{recipe['batch']}", f"{recipe['learning_rate']:.2g}",
                       *(decibels(some, digits=3) for some in by_budget.values())])
     heads = ["batch", "learning rate", f"{BATCH_PAIRS:,} pairs", f"{STEPS} steps"]
-    text = markdown(heads, lines, texts=0)
-    if results.noise_scale:
-        text += f"\n\n{noise_scale.table(results.noise_scale)}"
+    tables = f"{markdown(heads, lines, texts=0)}\n\n{noise_scale.table(results.noise_scale)}"
     return section(
         "Batch size", "PSNR per image of ours at equal pairs and at equal steps. Below: the "
         "gradient's noise scale, the batch whose gradient is as much noise as signal, at the end "
-        "of some epochs ([noise_scale.jsonl](results/noise_scale.jsonl)).", text,
+        "of some epochs ([noise_scale.jsonl](results/noise_scale.jsonl)).", tables,
         [*rows, *results.noise_scale], "batches.jsonl")
 
 
@@ -314,10 +289,8 @@ def relative_speed(rows: list[Row], ours: list[Row]) -> str:
 
 
 def photos(results: Results) -> str:
-    """The photos of the report's picture; "" without them."""
+    """The photos of the report's picture."""
     rows = results.photos
-    if not rows:
-        return ""
     row = rows[0]
     lines = [[f"{number}", *(f"{score:.2f}" for score in scores)]
              for number, scores in enumerate(zip(*row["psnr"].values(), strict=True), 1)]
@@ -404,8 +377,8 @@ def section(heading: str, about: str, table: str, rows: list[Row], file: str) ->
 def data(rows: list[Row]) -> list[str]:
     """What was trained on and what was measured on, with the seeds of the trainings."""
     facts = []
-    for row in _distinct(rows, ("data", "pairs")):
-        facts.append(_training_data(row))
+    for group in grouped(_distinct(rows, ("data", "pairs")), ("data",)):
+        facts.append(_training_data(group))
     for row in _distinct(rows, ("validation",)):
         images = row["validation"]
         facts.append(f"measured on {images['images']:,} images, checksum {images['checksum']}")
@@ -421,8 +394,9 @@ def _distinct(rows: list[Row], keys: tuple[str, ...]) -> list[Row]:
     return [group[0] for group in grouped(with_keys, keys)]
 
 
-def _training_data(row: Row) -> str:
-    """A sentence about `data`."""
+def _training_data(rows: list[Row]) -> str:
+    """A sentence about the `data` that rows with several numbers of pairs have in common."""
+    row = rows[0]
     told = row["data"]
     seed = "" if told["seed"] is None else f", seed {told['seed']}"
     name = f"{seed}, checksum {told['checksum']}"
@@ -431,7 +405,10 @@ def _training_data(row: Row) -> str:
     if row["kind"] == "robustness":
         return f"{told['photos']:,} photos that `data --photos` holds out of training{name}"
     source = SOURCES.get(told["kind"], told["kind"])
-    some = "" if row["pairs"] == told["pairs"] else f"the first {row['pairs']:,} of "
+    counts = sorted({row["pairs"] for row in rows})
+    some = ""
+    if counts != [told["pairs"]]:
+        some = f"the first {listed([f'{count:,}' for count in counts])} of "
     return f"trained on {some}{told['pairs']:,} pairs {source}{name}"
 
 
@@ -446,10 +423,18 @@ def machines(rows: list[Row]) -> list[str]:
         place = (f"{row['processor']} ({row['device']}, {row['threads']} threads), "
                  f"PyTorch {row['torch']}, {when}")
         if len(groups) > 1:
-            names = unique(f"{title(row)} {budget(row)}".strip() for row in group)
-            place = f"{', '.join(names)}: {place}"
+            place = f"{_names(group)}: {place}"
         facts.append(place)
     return facts
+
+
+def _names(rows: list[Row]) -> str:
+    """What was measured; of many settings, how many of which network."""
+    names = unique(f"{title(row)} {budget(row)}".strip() for row in rows)
+    if len(names) <= MANY:
+        return ", ".join(names)
+    networks = [row.get("network", row["name"]) for row in rows]
+    return ", ".join(f"{networks.count(name)} trainings of {name}" for name in unique(networks))
 
 
 def unique(texts: Iterable[str]) -> list[str]:
@@ -464,7 +449,7 @@ def unique(texts: Iterable[str]) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """Write or check the page; `program` says what it takes and returns."""
     arguments = _parser().parse_args(argv)
-    output, text = arguments.output, page(read(arguments.results))
+    output, text = arguments.output, page(chosen_results(arguments))
     if arguments.check:
         if not output.is_file() or output.read_text(encoding="utf-8") != text:
             raise ValueError(f"{output} is not what {arguments.results} gives; write it anew with "
@@ -479,8 +464,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog=PROGRAM, description="Write the page of results from the results files.")
+    add_results_options(parser)
     add = parser.add_argument
-    add("--results", metavar="DIR", type=Path, default=RESULTS, help=f"default: {RESULTS}")
     add("-o", "--output", metavar="FILE", type=Path, default=PAGE, help=f"default: {PAGE}")
     add("--check", action="store_true", help="write nothing; exit code 2 if the page is another")
     return parser

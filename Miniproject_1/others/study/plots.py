@@ -10,9 +10,9 @@ from torch import nn
 
 from ...model import Recipe, UNet
 from ..noise import SIZE
-from .measurements import LONG_EPOCHS, PUBLISHED_MINUTES, Results, pick
+from .measurements import PUBLISHED_MINUTES, Results, batch_scores, pick
 from .noise_scale import by_epoch
-from .presets import PLAIN_RATE, in_common
+from .presets import BATCH_SIZES
 from .published_study import BATCHES, LOSSES, REPORTED, SHARES, Cell, by_cell, networks_in
 from .recipes import OURS, PUBLISHED
 from .rows import Row, grouped, mean
@@ -168,24 +168,23 @@ def draw_spread(axes: "Axes", values: dict[Any, list[float]], **style: Any) -> N
 # ---- trainings ---------------------------------------------------------------------------------
 
 
-def draw_curves(figure: "Figure", rows: list[Row]) -> None:
-    """PSNR, estimated PSNR and loss of each epoch: a panel per training."""
-    panels = figure.subplots(1, len(rows), squeeze=False)[0]
-    for axes, row in zip(panels, rows, strict=True):
-        axes.set(title=row["name"], xlabel="epoch", ylabel="PSNR (dB)")
-        history = [epoch for epoch in row["history"] if epoch["epoch"] > 0]
-        x = [epoch["epoch"] for epoch in history]
-        for key, color, marker, label in (
-                ("psnr", BLUE, "o", "PSNR per image"), ("psnr_pooled", GREEN, "^", "pooled"),
-                ("est_psnr", ORANGE, "s", "estimated, pooled")):
-            y = [epoch[key] for epoch in history]
-            if None not in y:  # no pairs were left to estimate it with
-                axes.plot(x, y, color=color, marker=marker, markersize=3, linewidth=1, label=label)
-        axes.grid(alpha=0.3)
-        losses = axes.twinx()
-        losses.plot(x, [epoch["loss"] for epoch in history], ":", color="0.3", label="loss")
-        losses.set_ylabel("training loss (dotted)")
-        axes.legend(frameon=False, fontsize=6)
+def draw_curves(axes: "Axes", row: Row) -> None:
+    """PSNR, estimated PSNR and loss of a training, epoch by epoch.
+
+    The state before training is left out: its PSNR is that of the noisy images, far below.
+    """
+    history = [epoch for epoch in row["history"] if epoch["epoch"] > 0]
+    x = [epoch["epoch"] for epoch in history]
+    for key, color, marker, label in (
+            ("psnr", BLUE, "o", "per image"), ("psnr_pooled", GREEN, "^", "pooled"),
+            ("est_psnr", ORANGE, "s", "pooled, estimated")):
+        y = [epoch[key] for epoch in history]
+        axes.plot(x, y, color=color, marker=marker, markersize=3, linewidth=1, label=label)
+    losses = axes.twinx()
+    losses.plot(x, [epoch["loss"] for epoch in history], ":", color="0.3")
+    losses.set_ylabel("loss (dotted)")
+    axes.set(title=row["name"], xlabel="epoch", ylabel="PSNR (dB)")
+    axes.locator_params(axis="x", integer=True)
 
 
 def draw_time(axes: "Axes", results: Results) -> None:
@@ -198,88 +197,65 @@ def draw_time(axes: "Axes", results: Results) -> None:
     ends = {mean(group, "seconds") / 60: [row["psnr"] for row in group]
             for group in grouped(ours, ("minutes", "epochs"))}
     draw_spread(axes, dict(sorted(ends.items())), color=BLUE, marker="o", label="ours")
-    plot(axes, published, "seconds", 60, "s--", ORANGE, "published")
-    axes.set(xlabel="minutes of training", ylabel="PSNR (dB), per image", xscale="log")
+    history = [row for row in published["history"] if row["epoch"] > 0]
+    axes.plot([row["seconds"] / 60 for row in history], [row["psnr"] for row in history], "s--",
+              color=ORANGE, markersize=3, linewidth=1, label="published")
+    axes.set(xlabel="minutes of training", ylabel="PSNR (dB)", xscale="log")
     axes.set_xticks(MINUTES, labels=map(str, MINUTES))
     axes.minorticks_off()
+    axes.legend(frameon=False, fontsize=6)
 
 
 def draw_training(figure: "Figure", results: Results) -> None:
-    """PSNR per epoch of our longest training; beside it, PSNR against time."""
-    left, right = figure.subplots(1, 2)
-    long = pick(results, OURS, epochs=LONG_EPOCHS)[0]
-    plot(left, long, "epoch", 1, "o-", BLUE, "ours")
-    left.set(xlabel="epoch", ylabel="PSNR (dB), per image")
-    left.locator_params(axis="x", integer=True)
-    draw_time(right, results)
-    for axes in (left, right):
+    """Trainings of both networks epoch by epoch; beside them, PSNR against time."""
+    *panels, time = figure.subplots(1, len(results.curves) + 1)
+    for axes, row in zip(panels, results.curves, strict=True):
+        draw_curves(axes, row)
+    panels[-1].legend(loc="center right", bbox_to_anchor=(1, 0.62), frameon=False, fontsize=6)
+    draw_time(time, results)
+    for axes in (*panels, time):
         axes.grid(alpha=0.3)
-        axes.margins(y=0.15)
-        axes.legend(frameon=False)
-
-
-def plot(axes: "Axes", training: Row, key: str, unit: float, style: str, color: str,
-         label: str) -> None:
-    """The PSNR of a training against a key of its history, in units.
-
-    The state before training is left out: its PSNR is that of the noisy images, far below.
-    """
-    history = [row for row in training["history"] if row["epoch"] > 0]
-    x = [row[key] / unit for row in history]
-    y = [row["psnr"] for row in history]
-    axes.plot(x, y, style, color=color, markersize=3, label=label)
 
 
 # ---- batches, noise of gradients, targets ------------------------------------------------------
 
 
-def draw_batches(figure: "Figure", rows: list[Row], scales: list[Row]) -> None:
-    """PSNR against the batch at equal pairs and at equal steps; the gradient's noise scale."""
-    left, right = figure.subplots(1, 2)
-    for seen, color, marker in (("pairs", BLUE, "o"), ("steps", ORANGE, "s")):
-        for scaled, line in ((False, "-"), (True, "--")):
-            found = batch_scores(rows, seen, scaled)
-            label = f"equal {seen}{', rate scaled' if scaled else ''}"
-            draw_spread(left, found, color=color, marker=marker, linestyle=line, label=label)
-    left.set(xlabel="batch", ylabel="PSNR (dB), per image", xscale="log")
-    left.legend(frameon=False, fontsize=6)
-    moments = by_epoch(scales)
-    right.plot(list(moments), list(moments.values()), "o-", color=BLUE, markersize=3, linewidth=1)
-    right.set(xlabel="epoch", ylabel="gradient noise scale (pairs)", yscale="log")
-    for axes in (left, right):
+def draw_data(figure: "Figure", results: Results) -> None:
+    """PSNR against the batch, the noise scale of gradients, PSNR against the number of pairs."""
+    left, middle, right = figure.subplots(1, 3)
+    draw_batches(left, results)
+    draw_noise_scale(middle, results.noise_scale)
+    draw_targets(right, results.scaling)
+    for axes in (left, middle, right):
         axes.grid(alpha=0.3)
 
 
-def batch_scores(rows: list[Row], seen: str, scaled: bool) -> dict[int, list[float]]:
-    """PSNR by batch, of one kind of comparison.
-
-    Args:
-        rows: Of the preset "batches".
-        seen: What all have in common: "pairs" or "steps".
-        scaled: Whether the learning rate grew with the square root of the batch.
-
-    Returns:
-        A PSNR per seed for each batch, from small to large.
-    """
-    found: dict[int, list[float]] = {}
-    for row in sorted(rows, key=lambda row: row["recipe"]["batch"]):
-        batch, rate = row["recipe"]["batch"], row["recipe"]["learning_rate"]
-        wanted = PLAIN_RATE.learning_rate
-        if scaled:
-            wanted *= (batch / PLAIN_RATE.batch) ** 0.5
-        if in_common(row) == seen and abs(rate / wanted - 1) < 1e-6:
-            found.setdefault(batch, []).append(row["psnr"])
-    return found
+def draw_batches(axes: "Axes", results: Results) -> None:
+    """PSNR against the batch at equal pairs and at equal steps."""
+    for seen, color, marker in (("pairs", BLUE, "o"), ("steps", ORANGE, "s")):
+        for scaled, line in ((False, "-"), (True, "--")):
+            found = batch_scores(results, seen, scaled)
+            label = f"equal {seen}{', scaled' if scaled else ''}"
+            draw_spread(axes, found, color=color, marker=marker, linestyle=line, label=label)
+    axes.set(xlabel="batch", ylabel="PSNR (dB)", xscale="log")
+    axes.set_xticks(BATCH_SIZES, labels=map(str, BATCH_SIZES))
+    axes.minorticks_off()
+    axes.legend(loc=(0.02, 0.38), labelspacing=0.2, frameon=False, fontsize=6)
 
 
-def draw_targets(figure: "Figure", rows: list[Row]) -> None:
+def draw_noise_scale(axes: "Axes", rows: list[Row]) -> None:
+    """The noise scale of gradients at some moments of a training."""
+    moments = by_epoch(rows)
+    axes.plot(list(moments), list(moments.values()), "o-", color=BLUE, markersize=3, linewidth=1)
+    axes.set(xlabel="epoch", ylabel="noise scale (pairs)", yscale="log")
+
+
+def draw_targets(axes: "Axes", rows: list[Row]) -> None:
     """PSNR against the number of pairs, with noisy and with clean targets."""
-    axes = figure.subplots()
     for clean, color, marker, label in ((True, GREEN, "^", "clean targets"),
                                         (False, BLUE, "o", "noisy targets")):
         groups = grouped([row for row in rows if row["clean_targets"] == clean], ("pairs",))
         found = {group[0]["pairs"]: [row["psnr"] for row in group] for group in groups}
         draw_spread(axes, dict(sorted(found.items())), color=color, marker=marker, label=label)
-    axes.set(xlabel="pairs", ylabel="PSNR (dB), per image", xscale="log")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    axes.set(xlabel="pairs", ylabel="PSNR (dB)", xscale="log")
+    axes.legend(frameon=False, fontsize=6)

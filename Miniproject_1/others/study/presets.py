@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ...model import Recipe
-from .published_study import BATCHES, LOSSES, SHARES
+from .published_study import BATCHES, LOSSES, RATES, SHARES
 from .recipes import (
     CHANGES,
     NETWORKS,
@@ -86,10 +86,10 @@ def grid(base: AnyRecipe, values: Mapping[str, Sequence[Any]]) -> list[AnyRecipe
 def table1() -> Iterator[Setting]:
     """The published grid, of both networks: loss, learning rate, batch.
 
-    Ours takes the same multiples of its own rate.
+    Each network takes the same multiples of its rate in RATES.
     """
     for base in (PLAIN_RATE, NETWORKS[PUBLISHED]):
-        rates = [share * base.learning_rate for share in SHARES]
+        rates = [share * RATES[network(base)] for share in SHARES]
         values = {"loss": LOSSES, "learning_rate": rates, "batch": BATCHES}
         for recipe in grid(base, values):
             yield Setting(recipe, TABLE_PAIRS, 1)

@@ -103,6 +103,11 @@ def seeds(rows: Iterable[Row]) -> str:
     return ", ".join(str(row["seed"]) for row in rows if row.get("seed") is not None)
 
 
+def listed(texts: Sequence[str]) -> str:
+    """Such as "32, 64 and 128"."""
+    return " and ".join(filter(None, (", ".join(texts[:-1]), *texts[-1:])))
+
+
 def markdown(heads: Sequence[str], lines: Iterable[Sequence[str]], texts: int = 1) -> str:
     """A table whose columns are aligned in the source, too.
 
