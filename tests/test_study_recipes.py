@@ -29,7 +29,9 @@ def test_each_name_gives_an_untrained_model_of_its_recipe():
 
 
 def test_each_change_changes_something():
-    assert all(changes(vars(recipe), vars(Recipe())) for recipe in CHANGES.values())
+    """A name that fails is the default now: take it out of CHANGES."""
+    assert [name for name, recipe in CHANGES.items()
+            if not changes(vars(recipe), vars(Recipe()))] == []
 
 
 def test_changes_are_told_by_field_also_of_a_recipe_read_from_a_file():
