@@ -59,9 +59,9 @@ def figures(results: Results) -> dict[str, Drawing]:
     recipe = Recipe(**our_recipe(results))
     return {
         "network": (partial(draw_network, recipe=recipe), COLUMN_WIDTH, 1.15),
-        "grid": (partial(draw_grid, rows=results.table1), TEXT_WIDTH, 1.5),
-        "training": (partial(draw_training, results=results), TEXT_WIDTH, 1.5),
-        "data": (partial(draw_data, results=results), TEXT_WIDTH, 1.5),
+        "grid": (partial(draw_grid, rows=results.table1), TEXT_WIDTH, 1.45),
+        "training": (partial(draw_training, results=results), TEXT_WIDTH, 1.45),
+        "data": (partial(draw_data, results=results), TEXT_WIDTH, 1.45),
     }
 
 

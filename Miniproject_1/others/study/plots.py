@@ -208,7 +208,8 @@ def draw_time(axes: "Axes", results: Results) -> None:
 
 def draw_training(figure: "Figure", results: Results) -> None:
     """Trainings of both networks epoch by epoch; beside them, PSNR against time."""
-    *panels, time = figure.subplots(1, len(results.curves) + 1)
+    wide = {"wspace": 0.1}  # between the loss of a panel and the PSNR of the next one
+    *panels, time = figure.subplots(1, len(results.curves) + 1, gridspec_kw=wide)
     for axes, row in zip(panels, results.curves, strict=True):
         draw_curves(axes, row)
     panels[-1].legend(loc="center right", bbox_to_anchor=(1, 0.62), frameon=False, fontsize=6)
