@@ -158,9 +158,11 @@ def test_batches_stand_beside_the_noise_of_the_gradient(files, tmp_path):
     own = recipe(batch=64)
     files["batches.jsonl"] = [swept("batches", "ours", 25.5, BATCH_PAIRS, 1, recipe=own),
                               swept("batches", "ours", 25.3, STEPS * 64, 1, recipe=own)]
+    for row in files["noise_scale.jsonl"]:
+        row["moments"] = [{"epoch": 5, "gradient": 2.0, "variance": 2469.0}]
     text = page_of(files, tmp_path)
     assert cells(text, "   64")[1:] == ["0.005", "25.500", "25.300"]
-    assert cells(text, "ours   |     5")[2:] == ["300"]
+    assert cells(text, "ours   |     5")[2:] == ["1,234"]
 
 
 @pytest.mark.parametrize("changed", [

@@ -81,8 +81,7 @@ def test_targets_are_drawn_from_few_to_many_pairs():
 
 def test_curves_leave_out_the_state_before_training():
     history = [{"epoch": epoch, "psnr": 20.0 + epoch, "psnr_pooled": 19.0 + epoch,
-                "est_psnr": 18.0 + epoch,
-                "loss": 1 / (1 + epoch)} for epoch in range(3)]
+                "est_psnr": 18.0 + epoch, "loss": 1 / (1 + epoch)} for epoch in range(3)]
     figure = Figure()
     plots.draw_curves(figure.subplots(), {"name": "one", "history": history})
     axes, losses = figure.axes

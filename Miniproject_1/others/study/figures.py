@@ -51,10 +51,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def figures(results: Results) -> dict[str, Drawing]:
-    """All figures, by name.
+    """All figures.
 
     Args:
         results: What was measured.
+
+    Returns:
+        By name.
     """
     recipe = Recipe(**our_recipe(results))
     return {

@@ -33,7 +33,7 @@ from .page import compared
 from .presets import AGAINST_FITTING, BATCH_PAIRS, BATCH_SIZES, STEPS
 from .published import PublishedRecipe
 from .recipes import OURS, PUBLISHED
-from .rows import Row, grouped, listed, mean, spread
+from .rows import Row, after_start, grouped, listed, mean, spread
 
 PROGRAM = "python -m Miniproject_1.others.study.figures"  # which writes them
 NEAR = 6.0  # seconds between a row of the history and the time that it is taken for
@@ -47,6 +47,11 @@ Macros = dict[str, str]  # names and texts in LaTeX
 def fixed(value: float, digits: int = 2) -> str:
     """Such as "25.91"."""
     return f"{value:.{digits}f}"
+
+
+def two_digits(value: float) -> str:
+    """Such as "12,000" for 11,620."""
+    return f"{float(f'{value:.2g}'):,.0f}"
 
 
 def scientific(value: float) -> str:
@@ -118,7 +123,7 @@ def recipe_macros(results: Results) -> Macros:
     return {
         "Size": f"{SIZE}",
         "Cell": f"{CELL}",
-        "Widths": listed([*map(str, recipe.widths)]),
+        "Widths": listed(recipe.widths),
         "Blocks": f"{recipe.blocks}",
         "Batch": f"{recipe.batch}",
         "Rate": scientific(recipe.learning_rate),
@@ -302,8 +307,8 @@ def grid_macros(results: Results) -> Macros:
 def curve_macros(results: Results) -> Macros:
     """Trainings epoch by epoch; how far estimates are from the pooled PSNR of other images."""
     first = results.curves[0]
-    measured = [epoch for row in results.curves for epoch in row["history"] if epoch["epoch"] > 0]
-    gaps = [abs(epoch["est_psnr"] - epoch["psnr_pooled"]) for epoch in measured]
+    gaps = [abs(epoch["est_psnr"] - epoch["psnr_pooled"])
+            for row in results.curves for epoch in after_start(row)]
     return {
         "CurvePairs": f"{first['pairs']:,}",
         "CurveEpochs": f"{first['epochs']}",
@@ -349,8 +354,8 @@ def noise_scale_macros(results: Results) -> Macros:
     return {
         "ScalePairs": f"{first['pairs']:,}",
         "ScaleEpochs": f"{first['epochs']}",
-        "FirstScale": f"{float(f'{scales[min(scales)]:.2g}'):,.0f}",
-        "LastScale": f"{float(f'{scales[max(scales)]:.2g}'):,.0f}",
+        "FirstScale": two_digits(scales[min(scales)]),
+        "LastScale": two_digits(scales[max(scales)]),
     }
 
 

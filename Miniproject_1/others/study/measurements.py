@@ -18,7 +18,7 @@ from .photos import PROGRAM as PHOTOS
 from .presets import in_common
 from .recipes import OURS, PUBLISHED
 from .robustness import PROGRAM as ROBUSTNESS
-from .rows import Row, budget, grouped, latest, title
+from .rows import Row, after_start, budget, grouped, latest, title
 from .sweep import IDENTITY
 from .sweep import PROGRAM as SWEEP
 from .weights import PROGRAM as WEIGHTS
@@ -218,7 +218,7 @@ def _check_sweeps(results: Results) -> None:
     for group in grouped(results.scaling, ("pairs",)):
         _check_alike("scaling.jsonl", group, ("epochs", "recipe"))
     for row in results.curves:
-        if any(epoch["est_psnr"] is None for epoch in row["history"] if epoch["epoch"] > 0):
+        if any(epoch["est_psnr"] is None for epoch in after_start(row)):
             raise ValueError(f"curves.jsonl has no estimated PSNR of {row['name']}, which takes "
                              f"more pairs than are trained on; {remedy('curves.jsonl')}")
     for name, rows in (("ablations.jsonl", results.ablations),
@@ -233,14 +233,18 @@ def _check_recipes(results: Results) -> None:
     usual = our_recipe(results)
     for name, rows in results.by_file().items():
         for row in filter(is_ours, rows):
-            recipe = row["recipe"]
-            fields = (usual.keys() | recipe.keys()) - set(VARIED.get(name, ()))
-            for field in sorted(fields):
-                if recipe.get(field) != usual.get(field):
-                    raise ValueError(
-                        f"{name} has {_label(row)} with {field} {recipe.get(field)}, expected "
-                        f"{usual.get(field)} as in trainings.jsonl; take such rows out and "
-                        f"{remedy(name)}, or choose --any-recipe")
+            _check_recipe(name, row, usual)
+
+
+def _check_recipe(name: str, row: Row, usual: dict) -> None:
+    """ValueError if a row of a file has another recipe in what the file does not vary."""
+    recipe = row["recipe"]
+    for field in sorted((usual.keys() | recipe.keys()) - set(VARIED.get(name, ()))):
+        value, wanted = recipe.get(field), usual.get(field)
+        if value != wanted:
+            raise ValueError(f"{name} has {_label(row)} with {field} {value}, expected {wanted} as "
+                             f"in trainings.jsonl; take such rows out and {remedy(name)}, or "
+                             "choose --any-recipe")
 
 
 def is_ours(row: Row) -> bool:

@@ -27,7 +27,19 @@ from .measurements import (
 )
 from .presets import BATCH_PAIRS, STEPS, in_common
 from .recipes import OURS, PUBLISHED, changes
-from .rows import Row, budget, decibels, grouped, listed, markdown, mean, seeds, spread, title
+from .rows import (
+    Row,
+    after_start,
+    budget,
+    decibels,
+    grouped,
+    listed,
+    markdown,
+    mean,
+    seeds,
+    spread,
+    title,
+)
 
 PROGRAM = "python -m Miniproject_1.others.study.page"
 PAGE = Path("report/RESULTS.md")
@@ -133,9 +145,8 @@ def epoch_by_epoch(results: Results) -> str:
     rows = results.curves
     heads = ["epoch", *(f"{row['name']}: {head}" for row in rows
                         for head in ("loss", "per image", "pooled", "estimated"))]
-    histories = [[epoch for epoch in row["history"] if epoch["epoch"] > 0] for row in rows]
     lines = []
-    for epochs in zip(*histories, strict=True):
+    for epochs in zip(*map(after_start, rows), strict=True):
         lines.append([f"{epochs[0]['epoch']}"])
         for epoch in epochs:
             lines[-1].append(decibels([epoch], "loss", 4))
@@ -408,7 +419,7 @@ def _training_data(rows: list[Row]) -> str:
     counts = sorted({row["pairs"] for row in rows})
     some = ""
     if counts != [told["pairs"]]:
-        some = f"the first {listed([f'{count:,}' for count in counts])} of "
+        some = f"the first {listed(f'{count:,}' for count in counts)} of "
     return f"trained on {some}{told['pairs']:,} pairs {source}{name}"
 
 

@@ -15,7 +15,7 @@ from .noise_scale import by_epoch
 from .presets import BATCH_SIZES
 from .published_study import BATCHES, LOSSES, REPORTED, SHARES, Cell, by_cell, networks_in
 from .recipes import OURS, PUBLISHED
-from .rows import Row, grouped, mean
+from .rows import Row, after_start, grouped, mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +29,8 @@ FONT: Any = {  # as the text's
     "mathtext.fontset": "stix",
     "pdf.fonttype": 42,
 }
+LINE: Any = {"markersize": 3, "linewidth": 1}
+LEGEND: Any = {"frameon": False, "fontsize": 6}
 TEXT_WIDTH, COLUMN_WIDTH = 6.85, 3.29  # inches
 MINUTES = (1, 2, 5, 10, 20, 40)  # marked on an axis of time
 
@@ -140,9 +142,8 @@ def draw_grid(figure: "Figure", rows: list[Row]) -> None:
     panels = figure.subplots(1, len(scores_by_title))
     for axes, (title, scores) in zip(panels, scores_by_title.items(), strict=True):
         draw_grid_panel(axes, scores)
-        axes.set(title=title, xlabel="batch", xscale="log")
-        axes.set_xticks(BATCHES, labels=map(str, BATCHES))
-        axes.minorticks_off()
+        axes.set(title=title, xlabel="batch")
+        log_ticks(axes, BATCHES)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("PSNR (dB)")
     figure.legend(handles=panels[0].containers, loc="outside right center", frameon=False)
@@ -162,24 +163,28 @@ def draw_spread(axes: "Axes", values: dict[Any, list[float]], **style: Any) -> N
     """The mean of the values at each x, with their standard deviation where there are several."""
     means = [statistics.mean(some) for some in values.values()]
     deviations = [statistics.stdev(some) if len(some) > 1 else 0.0 for some in values.values()]
-    axes.errorbar(list(values), means, deviations, markersize=3, linewidth=1, capsize=2, **style)
+    axes.errorbar(list(values), means, deviations, capsize=2, **LINE, **style)
+
+
+def log_ticks(axes: "Axes", values: Sequence[int]) -> None:
+    """A logarithmic x axis that is marked at these values only."""
+    axes.set_xscale("log")
+    axes.set_xticks(values, labels=map(str, values))
+    axes.minorticks_off()
 
 
 # ---- trainings ---------------------------------------------------------------------------------
 
 
 def draw_curves(axes: "Axes", row: Row) -> None:
-    """PSNR, estimated PSNR and loss of a training, epoch by epoch.
-
-    The state before training is left out: its PSNR is that of the noisy images, far below.
-    """
-    history = [epoch for epoch in row["history"] if epoch["epoch"] > 0]
+    """PSNR, estimated PSNR and loss of a training, epoch by epoch."""
+    history = after_start(row)
     x = [epoch["epoch"] for epoch in history]
     for key, color, marker, label in (
             ("psnr", BLUE, "o", "per image"), ("psnr_pooled", GREEN, "^", "pooled"),
             ("est_psnr", ORANGE, "s", "pooled, estimated")):
         y = [epoch[key] for epoch in history]
-        axes.plot(x, y, color=color, marker=marker, markersize=3, linewidth=1, label=label)
+        axes.plot(x, y, color=color, marker=marker, label=label, **LINE)
     losses = axes.twinx()
     losses.plot(x, [epoch["loss"] for epoch in history], ":", color="0.3")
     losses.set_ylabel("loss (dotted)")
@@ -197,13 +202,12 @@ def draw_time(axes: "Axes", results: Results) -> None:
     ends = {mean(group, "seconds") / 60: [row["psnr"] for row in group]
             for group in grouped(ours, ("minutes", "epochs"))}
     draw_spread(axes, dict(sorted(ends.items())), color=BLUE, marker="o", label="ours")
-    history = [row for row in published["history"] if row["epoch"] > 0]
+    history = after_start(published)
     axes.plot([row["seconds"] / 60 for row in history], [row["psnr"] for row in history], "s--",
-              color=ORANGE, markersize=3, linewidth=1, label="published")
-    axes.set(xlabel="minutes of training", ylabel="PSNR (dB)", xscale="log")
-    axes.set_xticks(MINUTES, labels=map(str, MINUTES))
-    axes.minorticks_off()
-    axes.legend(frameon=False, fontsize=6)
+              color=ORANGE, label="published", **LINE)
+    axes.set(xlabel="minutes of training", ylabel="PSNR (dB)")
+    log_ticks(axes, MINUTES)
+    axes.legend(**LEGEND)
 
 
 def draw_training(figure: "Figure", results: Results) -> None:
@@ -212,7 +216,7 @@ def draw_training(figure: "Figure", results: Results) -> None:
     *panels, time = figure.subplots(1, len(results.curves) + 1, gridspec_kw=wide)
     for axes, row in zip(panels, results.curves, strict=True):
         draw_curves(axes, row)
-    panels[-1].legend(loc="center right", bbox_to_anchor=(1, 0.62), frameon=False, fontsize=6)
+    panels[-1].legend(loc="center right", bbox_to_anchor=(1, 0.62), **LEGEND)
     draw_time(time, results)
     for axes in (*panels, time):
         axes.grid(alpha=0.3)
@@ -238,16 +242,15 @@ def draw_batches(axes: "Axes", results: Results) -> None:
             found = batch_scores(results, seen, scaled)
             label = f"equal {seen}{', scaled' if scaled else ''}"
             draw_spread(axes, found, color=color, marker=marker, linestyle=line, label=label)
-    axes.set(xlabel="batch", ylabel="PSNR (dB)", xscale="log")
-    axes.set_xticks(BATCH_SIZES, labels=map(str, BATCH_SIZES))
-    axes.minorticks_off()
-    axes.legend(loc=(0.02, 0.38), labelspacing=0.2, frameon=False, fontsize=6)
+    axes.set(xlabel="batch", ylabel="PSNR (dB)")
+    log_ticks(axes, BATCH_SIZES)
+    axes.legend(loc=(0.02, 0.38), labelspacing=0.2, **LEGEND)
 
 
 def draw_noise_scale(axes: "Axes", rows: list[Row]) -> None:
     """The noise scale of gradients at some moments of a training."""
     moments = by_epoch(rows)
-    axes.plot(list(moments), list(moments.values()), "o-", color=BLUE, markersize=3, linewidth=1)
+    axes.plot(list(moments), list(moments.values()), "o-", color=BLUE, **LINE)
     axes.set(xlabel="epoch", ylabel="noise scale (pairs)", yscale="log")
 
 
@@ -259,4 +262,4 @@ def draw_targets(axes: "Axes", rows: list[Row]) -> None:
         found = {group[0]["pairs"]: [row["psnr"] for row in group] for group in groups}
         draw_spread(axes, dict(sorted(found.items())), color=color, marker=marker, label=label)
     axes.set(xlabel="pairs", ylabel="PSNR (dB)", xscale="log")
-    axes.legend(frameon=False, fontsize=6)
+    axes.legend(**LEGEND)

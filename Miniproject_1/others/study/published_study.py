@@ -9,8 +9,8 @@ from .recipes import OURS, PUBLISHED
 from .rows import Row, decibels, grouped, markdown, spread
 
 LOSSES = ("l1", "mse")
-RATES = {PUBLISHED: 1e-3, OURS: 5e-3}  # the learning rates that the grid takes multiples of
-SHARES = (0.1, 1.0, 2.0)  # of them
+RATES = {PUBLISHED: 1e-3, OURS: 5e-3}  # of the grid, whatever the recipes' own are
+SHARES = (0.1, 1.0, 2.0)  # of these rates
 BATCHES = (32, 64, 128)
 HEADS = {PUBLISHED: "published, here", OURS: "ours"}  # of columns
 

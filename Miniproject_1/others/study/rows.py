@@ -103,9 +103,14 @@ def seeds(rows: Iterable[Row]) -> str:
     return ", ".join(str(row["seed"]) for row in rows if row.get("seed") is not None)
 
 
-def listed(texts: Sequence[str]) -> str:
+def after_start(row: Row) -> list[dict]:
+    """The history of a training without the state before it, whose PSNR is far below."""
+    return [state for state in row["history"] if state["epoch"] > 0]
+
+
+def listed(values: Iterable[object]) -> str:
     """Such as "32, 64 and 128"."""
-    return " and ".join(filter(None, (", ".join(texts[:-1]), *texts[-1:])))
+    return " and ".join(", ".join(map(str, values)).rsplit(", ", 1))
 
 
 def markdown(heads: Sequence[str], lines: Iterable[Sequence[str]], texts: int = 1) -> str:
